@@ -1,0 +1,1 @@
+//! Protocol decoders: bytes in, batch out; no sockets.

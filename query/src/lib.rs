@@ -1,0 +1,1 @@
+//! Pruning, scan, LogQL and SQL.

@@ -1,0 +1,3 @@
+//! Farol: logs, metrics and traces in one binary.
+
+fn main() {}

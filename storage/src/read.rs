@@ -1,0 +1,191 @@
+//! What a query sees: a [`Snapshot`] of [`Part`]s, each pruned to row ranges and read as [`Rows`].
+//!
+//! A part is either an immutable segment or batches of the memtable; both answer the same four questions:
+//! which streams, which runs of rows, which ranges can match ([`Part::prune`]), and the rows themselves
+//! ([`Part::read`]). Pruning may say yes wrongly, never no: whoever reads checks each row exactly, but for
+//! streams, where the answer is exact.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray, UInt8Array};
+
+use crate::batch::Stream;
+use crate::error::StorageError;
+use crate::memtable::MemoryPart;
+use crate::segment::Segment;
+
+/// Nanoseconds since 1970; `start` is inside, `end` is not.
+pub type TimeRange = Range<i64>;
+
+/// What one query sees of one tenant's logs: every acknowledged record exactly once, for as long as it is held.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Segments first, oldest first, then the memtable.
+    pub parts: Vec<Part>,
+}
+
+/// A set of rows that is read as one.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// Batches not yet in a segment.
+    Memory(Arc<MemoryPart>),
+    /// An immutable segment. Its files stay readable while this is held, also after a compaction replaced it.
+    Segment(Arc<Segment>),
+}
+
+/// Consecutive rows of one stream, ascending in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Index into [`Part::streams`].
+    pub stream: u32,
+    /// Rows of the part, counted from its first.
+    pub rows: Range<u32>,
+    /// Time of the first row.
+    pub first: i64,
+    /// Time of the last row.
+    pub last: i64,
+    /// Bytes of text in all rows.
+    pub message_bytes: u64,
+}
+
+/// A literal that a row's message must contain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needle {
+    /// What is looked for: any substring of the message, of any length.
+    pub text: String,
+    /// Compare without regard to case: `text` is lower case, folded as Unicode simple case folding does.
+    pub ignore_case: bool,
+}
+
+/// What must hold of a row. Every field narrows; the default takes everything.
+#[derive(Debug, Clone, Default)]
+pub struct Predicate {
+    /// Rows outside are not wanted.
+    pub time: Option<TimeRange>,
+    /// For each of [`Part::streams`], whether its rows are wanted. `None` wants all.
+    pub streams: Option<Vec<bool>>,
+    /// Of each inner list at least one needle is in the message.
+    pub message: Vec<Vec<Needle>>,
+    /// For each entry, the attribute `key` (not a stream label or resource attribute) equals one of the values, given
+    /// as the text that queries see.
+    pub attributes: Vec<(Arc<str>, Vec<String>)>,
+}
+
+/// Which columns to read beside the timestamp, which is always there.
+#[derive(Debug, Clone, Default)]
+pub struct Projection {
+    /// The observed time.
+    pub observed: bool,
+    /// The level.
+    pub level: bool,
+    /// The text.
+    pub message: bool,
+    /// The attributes.
+    pub attributes: AttributeSelection,
+}
+
+/// Which attributes to read.
+#[derive(Debug, Clone, Default)]
+pub enum AttributeSelection {
+    /// None.
+    #[default]
+    None,
+    /// These; a key that no row has comes back as no entry.
+    Keys(Vec<Arc<str>>),
+    /// All that the rows have.
+    All,
+}
+
+/// Rows read from a part, in columns of equal length, in ascending row order.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// Where the rows lie in the part.
+    pub ranges: Vec<Range<u32>>,
+    /// (stream as index into [`Part::streams`], how many rows), covering all rows in order.
+    pub streams: Vec<(u32, u32)>,
+    /// Nanoseconds since 1970.
+    pub timestamp: Int64Array,
+    /// Nanoseconds since 1970; null where none was given.
+    pub observed: Option<Int64Array>,
+    /// [`crate::batch::Level`] as a number.
+    pub level: Option<UInt8Array>,
+    /// The text.
+    pub message: Option<StringArray>,
+    /// The attributes asked for, by key; null where a row has none. Types: `Dictionary(Int32, Utf8)` or `Utf8` for text
+    /// and JSON, `Int64`, `Float64`, `Boolean`, `Binary` for bytes, `FixedSizeBinary(8 | 16)` for hex identifiers of
+    /// that length. A key whose values differ in kind comes back as text.
+    pub attributes: Vec<(Arc<str>, ArrayRef)>,
+}
+
+impl Part {
+    /// The distinct streams. A segment's are sorted.
+    pub fn streams(&self) -> &[Arc<Stream>] {
+        match self {
+            Self::Memory(part) => part.streams(),
+            Self::Segment(part) => part.streams(),
+        }
+    }
+
+    /// First and last timestamp, both inside; `None` without rows.
+    pub fn time_bounds(&self) -> Option<(i64, i64)> {
+        match self {
+            Self::Memory(part) => part.time_bounds(),
+            Self::Segment(part) => part.time_bounds(),
+        }
+    }
+
+    /// How many rows.
+    pub fn row_count(&self) -> u32 {
+        match self {
+            Self::Memory(part) => part.row_count(),
+            Self::Segment(part) => part.row_count(),
+        }
+    }
+
+    /// A segment's runs in row order, from memory, without reading a row: what counting by stream needs. The memtable
+    /// is not sorted and has none.
+    pub fn runs(&self) -> Option<&[Run]> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Segment(part) => Some(part.runs()),
+        }
+    }
+
+    /// The attribute keys that occur, sorted.
+    pub fn attribute_keys(&self) -> Vec<Arc<str>> {
+        match self {
+            Self::Memory(part) => part.attribute_keys(),
+            Self::Segment(part) => part.attribute_keys(),
+        }
+    }
+
+    /// The row ranges that can match, ascending, never touching each other. Rows of unwanted streams are not in them
+    /// for a segment; in the memtable they may be, and [`Self::read`] leaves them out.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` when the index cannot be read.
+    pub fn prune(&self, predicate: &Predicate) -> Result<Vec<Range<u32>>, StorageError> {
+        match self {
+            Self::Memory(part) => Ok(part.prune(predicate)),
+            Self::Segment(part) => part.prune(predicate),
+        }
+    }
+
+    /// Reads `ranges` (ascending, as from [`Self::prune`] or any part of them) and hands the rows over in pieces of at
+    /// most about 8,192. Blocking: call it off the async threads.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` when the segment cannot be read.
+    pub fn read(
+        &self,
+        ranges: &[Range<u32>],
+        streams: Option<&[bool]>,
+        projection: &Projection,
+    ) -> Result<Box<dyn Iterator<Item = Result<Rows, StorageError>> + Send + '_>, StorageError> {
+        match self {
+            Self::Memory(part) => Ok(Box::new(part.read(ranges, streams, projection).map(Ok))),
+            Self::Segment(part) => part.read(ranges, projection),
+        }
+    }
+}
