@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Installs what the tests need: test-packages.sh PYTHON_ENV_FOLDER
+set -euo pipefail
+python_env=$1
+missing=()
+for package in python3-venv e2fsprogs rsyslog; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  sudo=""
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+[ -x "$python_env/bin/python" ] || python3 -m venv "$python_env"
+"$python_env/bin/pip" install --quiet --disable-pip-version-check -r "$(dirname "$0")/../tests/clients/requirements.txt"
