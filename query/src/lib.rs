@@ -1,1 +1,3 @@
 //! Pruning, scan, LogQL and SQL.
+
+pub mod logql;
