@@ -1,3 +1,4 @@
 //! Pruning, scan, LogQL and SQL.
 
 pub mod logql;
+pub mod number;

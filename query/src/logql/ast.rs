@@ -61,13 +61,30 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Compiles the regex, if it is one.
+    /// Of a stream selector, `keep` or `drop`. Compiles the regex, if it is one.
     ///
     /// # Errors
     /// When the regex is none.
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, RegexError> {
+        Self::with(name, op, value, AnchoredRegex::new)
+    }
+
+    /// Of a label filter: there, `.` does not match a newline.
+    ///
+    /// # Errors
+    /// When the regex is none.
+    pub fn in_pipeline(name: &str, op: MatchOp, value: &str) -> Result<Self, RegexError> {
+        Self::with(name, op, value, AnchoredRegex::single_line)
+    }
+
+    fn with(
+        name: &str,
+        op: MatchOp,
+        value: &str,
+        compile: impl Fn(&str) -> Result<AnchoredRegex, RegexError>,
+    ) -> Result<Self, RegexError> {
         let regex = match op {
-            MatchOp::Regex | MatchOp::NotRegex => Some(AnchoredRegex::new(value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(compile(value)?),
             MatchOp::Equal | MatchOp::NotEqual => None,
         };
         Ok(Self { name: name.into(), op, value: value.into(), regex })
@@ -133,7 +150,8 @@ pub enum Stage {
     Drop(Vec<LabelChoice>),
 }
 
-/// A filter on the line. Without `negated`, one of the operands must be found; with it, none may be.
+/// A filter on the line. Without `negated`, one of the operands must be found; with it there is one operand, which
+/// must not be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineFilter {
     /// How the texts are compared.

@@ -4,6 +4,15 @@
 //! (engine) -> vector arithmetic. Promise: what Loki accepts means here what it means there.
 
 pub mod ast;
+pub mod error;
+pub mod format;
+mod lexer;
+pub mod parser;
 pub mod regexp;
+pub mod units;
+pub mod vector;
 
 pub use ast::*;
+pub use error::ParseError;
+pub use format::{pretty, to_line};
+pub use parser::{parse, parse_matchers, parse_unchecked};
