@@ -2,13 +2,20 @@
 //! This crate knows neither HTTP nor SQL.
 
 pub mod batch;
+pub mod clock;
+pub mod disk;
 pub mod error;
 pub mod memtable;
 pub mod read;
 pub mod segment;
 pub mod store;
+pub mod tenant;
 
 pub use batch::{Labels, Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, Stream, StreamId, Value, ValueKind};
+pub use clock::{Clock, SettableClock, SystemClock};
+pub use disk::{Disk, DiskFile, Fault, FaultyDisk, RealDisk};
 pub use error::StorageError;
 pub use read::{AttributeSelection, Needle, Part, Predicate, Projection, Rows, Run, Snapshot, TimeRange};
-pub use store::{Appended, Tenant};
+pub use segment::{Lineage, SegmentMeta};
+pub use store::Appended;
+pub use tenant::Tenant;

@@ -2,12 +2,6 @@
 //!
 //! This file is the contract that the root and query crates build on.
 
-use std::sync::Arc;
-
-/// Whose data it is: 1 to 150 characters of `A-Z a-z 0-9 ! - _ . * ' ( )`, not `.` or `..`, as Loki allows. It is part of file paths.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tenant(Arc<str>);
-
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
@@ -15,11 +9,4 @@ pub enum Appended {
     Stored,
     /// A batch with the same idempotency key was stored before; this one changed nothing.
     Duplicate,
-}
-
-impl Tenant {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }

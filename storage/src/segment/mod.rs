@@ -1,11 +1,15 @@
 //! An immutable segment.
 
+mod meta;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::Stream;
 use crate::error::StorageError;
 use crate::read::{Predicate, Projection, Rows, Run};
+
+pub use meta::{Lineage, SegmentMeta};
 
 /// An immutable segment.
 #[derive(Debug)]

@@ -1,0 +1,274 @@
+//! The disk, as journal, segments and data folder see it. State arrives by argument: code that writes takes a
+//! [`Disk`], so that a seeded test can cut the power at any operation ([`FaultyDisk`]).
+//!
+//! What every implementation promises is what POSIX promises, no more: bytes survive a crash once
+//! [`DiskFile::sync`] has returned, and a created, renamed or removed name survives once [`Disk::sync_dir`] of its
+//! folder has. A sync that failed says nothing about what is on disk, and must not be tried again as if a second
+//! success covered the first failure.
+
+mod faulty;
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use faulty::{Fault, FaultyDisk};
+
+use crate::error::StorageError;
+
+/// A file system. Paths are absolute or relative to the process; nothing is interpreted.
+pub trait Disk: Debug + Send + Sync {
+    /// Makes a folder and those above it.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes an empty file, for reading and writing; one that was there is emptied.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file that is there, for reading and writing.
+    ///
+    /// # Errors
+    /// What the operating system says; `NotFound` when it is not there.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Gives a file another name; one that had that name is replaced.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file. Handles that are open stay readable.
+    ///
+    /// # Errors
+    /// What the operating system says; `NotFound` when it is not there.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// What a folder holds, by name.
+    ///
+    /// # Errors
+    /// What the operating system says; `NotFound` when it is not there.
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// Makes the names of a folder durable: what was created, renamed or removed in it.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Bytes that can still be written on the file system that holds `path`.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
+    /// Makes a folder and those above it, and makes their names durable.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn create_dir_durable(&self, path: &Path) -> io::Result<()> {
+        let mut missing = Vec::new();
+        let mut at = Some(path);
+        while let Some(dir) = at {
+            if dir.as_os_str().is_empty() || self.list(dir).is_ok() {
+                break;
+            }
+            missing.push(dir);
+            at = dir.parent();
+        }
+        self.create_dir_all(path)?;
+        for dir in missing.iter().rev() {
+            match dir.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent)?,
+                _ => self.sync_dir(Path::new("."))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An open file. Offsets are explicit, so that many threads may read one handle.
+#[allow(clippy::len_without_is_empty, reason = "a file, not a collection")]
+pub trait DiskFile: Debug + Send + Sync {
+    /// How many bytes the file has.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads up to `buffer.len()` bytes from `offset`; 0 at the end of the file.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at `offset`. After an error any part of them may have been written.
+    ///
+    /// # Errors
+    /// What the operating system says; `StorageFull` without room.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts the file, or extends it with zeros.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn set_len(&self, bytes: u64) -> io::Result<()>;
+
+    /// Makes the bytes of the file durable (fdatasync).
+    ///
+    /// # Errors
+    /// What the operating system says. What was written since the last success may be lost then, whatever a later
+    /// sync returns.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file is shorter, else what the operating system says.
+    fn read_exact_at(&self, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.read_at(offset, buffer)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => {
+                    buffer = buffer.get_mut(n..).unwrap_or_default();
+                    offset += n as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads `bytes` bytes from `offset`, or fewer where the file ends before.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn read_up_to(&self, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
+        let there = self.len()?.saturating_sub(offset).min(bytes);
+        let mut buffer = vec![0; usize::try_from(there).map_err(|_| io::ErrorKind::OutOfMemory)?];
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.read_at(offset + filled as u64, rest)? {
+                0 => break,
+                n => filled += n,
+            }
+        }
+        buffer.truncate(filled);
+        Ok(buffer)
+    }
+}
+
+/// One entry of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The folder's path with the name.
+    pub path: PathBuf,
+    /// True for a folder.
+    pub is_dir: bool,
+    /// Bytes of a file; 0 for a folder.
+    pub bytes: u64,
+}
+
+impl StorageError {
+    /// What became of an operation on `path`: a full disk (or quota) is told apart, as it passes.
+    pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path: path.to_owned() },
+            _ => Self::Io { action, path: path.to_owned(), source },
+        }
+    }
+}
+
+/// The file system of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            // A file can go between the listing and the look at it: it is not there any more, that is all.
+            match entry.metadata() {
+                Ok(meta) => {
+                    let bytes = if meta.is_dir() { 0 } else { meta.len() };
+                    entries.push(DirEntry { path: entry.path(), is_dir: meta.is_dir(), bytes });
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(entries)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
