@@ -2,6 +2,7 @@
 //! This crate knows neither HTTP nor SQL.
 
 pub mod batch;
+pub mod batch_codec;
 pub mod clock;
 pub mod disk;
 pub mod error;
