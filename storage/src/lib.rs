@@ -6,6 +6,7 @@ pub mod batch_codec;
 pub mod clock;
 pub mod disk;
 pub mod error;
+pub mod journal;
 pub mod memtable;
 pub mod read;
 pub mod segment;
