@@ -2,3 +2,4 @@
 
 pub mod logql;
 pub mod number;
+pub mod template;

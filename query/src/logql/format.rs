@@ -53,7 +53,7 @@ fn matcher(m: &Matcher) -> String {
     format!("{}{}{}", m.name, m.op.as_str(), quote(&m.value))
 }
 
-fn stage_line(stage: &Stage) -> String {
+pub(crate) fn stage_line(stage: &Stage) -> String {
     match stage {
         Stage::LineFilter(filter) => line_filter(filter),
         Stage::Json(extractions) if extractions.is_empty() => "| json".to_owned(),

@@ -8,6 +8,7 @@ pub mod error;
 pub mod format;
 mod lexer;
 pub mod parser;
+pub mod pipeline;
 pub mod regexp;
 pub mod units;
 pub mod vector;

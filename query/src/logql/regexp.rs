@@ -52,6 +52,16 @@ fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
+/// The text that a pattern stands for, if it is nothing but a text.
+pub fn literal_of(pattern: &str) -> Option<String> {
+    let hir = regex_syntax::parse(&translate(pattern).ok()?).ok()?;
+    match hir.kind() {
+        regex_syntax::hir::HirKind::Empty => Some(String::new()),
+        regex_syntax::hir::HirKind::Literal(literal) => String::from_utf8(literal.0.to_vec()).ok(),
+        _ => None,
+    }
+}
+
 /// A regex that must match a whole label value.
 #[derive(Debug, Clone)]
 pub struct AnchoredRegex {
