@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod batch_codec;
+pub mod catalog;
 pub mod clock;
 pub mod disk;
 pub mod error;

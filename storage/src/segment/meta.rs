@@ -51,7 +51,8 @@ pub struct Lineage {
     pub flush_part: u32,
     /// See `flush_part`.
     pub flush_parts: u32,
-    /// Ids of the segments that this one was merged from, ascending; empty for a flush's.
+    /// Ids of the segments that this one was merged from, and of those that they were merged from in turn, ascending;
+    /// empty for a flush's. The inputs' inputs are in it because their files may outlive the inputs'.
     pub replaces: Vec<u64>,
 }
 
@@ -76,8 +77,10 @@ impl Lineage {
             merged.first_sequence = merged.first_sequence.min(input.lineage.first_sequence);
             merged.last_sequence = merged.last_sequence.max(input.lineage.last_sequence);
             merged.replaces.push(input.id);
+            merged.replaces.extend_from_slice(&input.lineage.replaces);
         }
         merged.replaces.sort_unstable();
+        merged.replaces.dedup();
         merged
     }
 }
