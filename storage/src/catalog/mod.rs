@@ -173,7 +173,10 @@ impl Catalog {
             }
             transaction.commit().await
         };
-        outcome.await.map_err(|e| self.failed(e))
+        outcome.await.map_err(|e| self.failed(e))?;
+        // Whether it is settled does not matter here: a dropped segment is only deleted once more.
+        let (Settled::Yes | Settled::NotYet) = settle(connection).await;
+        Ok(())
     }
 
     /// Moves all commits into the database file; see [`Settled`].
@@ -227,7 +230,9 @@ impl Catalog {
     pub async fn expire_keys(&self, before_ns: i64) -> Result<u64, StorageError> {
         let mut guard = self.lock().await?;
         let expire = sqlx::query("DELETE FROM idempotency WHERE seen_ns < ?").bind(before_ns);
-        let done = expire.execute(open_connection(&mut guard)?).await.map_err(|e| self.failed(e))?;
+        let connection = open_connection(&mut guard)?;
+        let done = expire.execute(&mut *connection).await.map_err(|e| self.failed(e))?;
+        let (Settled::Yes | Settled::NotYet) = settle(connection).await;
         Ok(done.rows_affected())
     }
 
