@@ -3,7 +3,7 @@
 set -euo pipefail
 python_env=$1
 missing=()
-for package in python3-venv e2fsprogs rsyslog; do
+for package in python3-venv curl e2fsprogs; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
