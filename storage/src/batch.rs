@@ -173,6 +173,60 @@ pub enum Value<'a> {
     Json(&'a str),
 }
 
+impl Value<'_> {
+    /// What kind it is.
+    pub fn kind(&self) -> ValueKind {
+        match self {
+            Self::Str(_) => ValueKind::Str,
+            Self::Int(_) => ValueKind::Int,
+            Self::Double(_) => ValueKind::Double,
+            Self::Bool(_) => ValueKind::Bool,
+            Self::Bytes(_) => ValueKind::Bytes,
+            Self::Hex(_) => ValueKind::Hex,
+            Self::Json(_) => ValueKind::Json,
+        }
+    }
+}
+
+/// The value as queries see it: text as it is, numbers in decimal (doubles in the fewest digits that come back the
+/// same), bytes in base64, identifiers in lower-case hex.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Str(s) | Self::Json(s) => f.write_str(s),
+            Self::Int(i) => write!(f, "{i}"),
+            Self::Double(d) => fmt_double(*d, f),
+            Self::Bool(b) => write!(f, "{b}"),
+            Self::Bytes(bytes) => f.write_str(&base64(bytes)),
+            Self::Hex(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+        }
+    }
+}
+
+/// As Go's `strconv.FormatFloat(d, 'f', -1, 64)`.
+fn fmt_double(d: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if d.is_nan() {
+        f.write_str("NaN")
+    } else if d.is_infinite() {
+        f.write_str(if d > 0.0 { "+Inf" } else { "-Inf" })
+    } else {
+        write!(f, "{d}")
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0_u32, |bits, &b| bits << 8 | u32::from(b)) << (8 * (3 - three.len()));
+        for digit in 0..4 {
+            let six = (bits >> (18 - 6 * digit)) & 63;
+            out.push(if digit <= three.len() { char::from(DIGITS[six as usize]) } else { '=' });
+        }
+    }
+    out
+}
+
 /// What kind of [`Value`] an attribute holds; the number is what the journal stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod clock;
 pub mod disk;
 pub mod error;
+mod index;
 pub mod journal;
 pub mod memtable;
 pub mod read;

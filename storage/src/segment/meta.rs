@@ -1,14 +1,17 @@
 //! What the catalog knows of a segment, and what a segment's own files repeat, so that the catalog can be put
 //! together again from the segments when it is lost.
 
+use serde::{Deserialize, Serialize};
+
 use crate::tenant::Tenant;
 
 /// A segment, as the catalog lists it. The segment's index file carries the same in its own metadata.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentMeta {
     /// Unique in the data folder, given out in ascending order; names the files.
     pub id: u64,
     /// Whose data it is.
+    #[serde(with = "tenant_name")]
     pub tenant: Tenant,
     /// The UTC day that all rows lie in, as days since 1970.
     pub day: i32,
@@ -38,7 +41,7 @@ pub struct SegmentMeta {
 
 /// Where a segment's rows come from. With this alone, whoever finds a segment without a catalog can tell whether
 /// its rows are also in the journal or in another segment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineage {
     /// 0 for a segment that a flush wrote, else one more than the highest level it was merged from.
     pub level: u8,
@@ -82,5 +85,32 @@ impl Lineage {
         merged.replaces.sort_unstable();
         merged.replaces.dedup();
         merged
+    }
+}
+
+impl SegmentMeta {
+    /// The form that the segment's own index file carries: JSON.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        // Numbers and names: there is nothing in it that JSON cannot hold.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The reverse of [`Self::to_bytes`].
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|e| e.to_string())
+    }
+}
+
+mod tenant_name {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::tenant::Tenant;
+
+    pub(super) fn serialize<S: Serializer>(tenant: &Tenant, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(tenant.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tenant, D::Error> {
+        Tenant::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }

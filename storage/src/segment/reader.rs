@@ -1,0 +1,581 @@
+//! An open segment: streams and runs in memory, everything else read when it is asked for.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringArray, StringBuilder, UInt8Array,
+};
+use arrow::datatypes::{Int32Type, Int64Type};
+
+use super::columns::{self, ColumnKind, ColumnSpec, Role};
+use super::container::{Container, Section, le_u32};
+use super::meta::SegmentMeta;
+use super::parquet_file::ParquetFile;
+use super::runs;
+use super::writer::{BLOCK_ROWS, by_key, segment_files};
+use crate::batch::{Level, Stream};
+use crate::disk::{Disk, DiskFile};
+use crate::error::StorageError;
+use crate::index::blocks::BlockSet;
+use crate::index::bloom::LANES_BYTES;
+use crate::index::probe::{IndexSource, narrow_any};
+use crate::index::words::Words;
+use crate::read::{AttributeSelection, Predicate, Projection, Rows, Run};
+
+/// Rows of a piece that is read.
+pub(crate) const PIECE_ROWS: usize = 8192;
+/// Sections are small; one that claims to unpack to more is damaged.
+const SECTION_BYTES_MAX: usize = 1 << 30;
+
+/// An open segment.
+#[derive(Debug)]
+pub struct Segment {
+    meta: SegmentMeta,
+    parquet_path: PathBuf,
+    /// Held open, so that the segment stays readable when its name is gone.
+    parquet_file: Arc<dyn DiskFile>,
+    container: Container,
+    streams: Vec<Arc<Stream>>,
+    runs: Vec<Run>,
+    specs: Vec<ColumnSpec>,
+    sparse_keys: Vec<String>,
+    keys: Vec<Arc<str>>,
+    /// Where each block's bloom filter ends; empty without an index.
+    filter_ends: Vec<u32>,
+    open_blocks: BlockSet,
+    parquet: OnceLock<ParquetFile>,
+    words: OnceLock<Words>,
+    filters_checked: OnceLock<()>,
+}
+
+impl Segment {
+    /// Opens the segment at `path` (without extension): checks and reads the index file's small sections; the Parquet
+    /// footer is read at the first [`Self::read`].
+    ///
+    /// # Errors
+    /// `Io` when a file is missing; `Corrupt` when it is damaged or not the one that `meta` describes.
+    pub fn open(disk: &Arc<dyn Disk>, path: &Path, meta: SegmentMeta) -> Result<Self, StorageError> {
+        let (parquet_path, index_path) = segment_files(path);
+        let file = disk.open(&index_path).map_err(|e| StorageError::io("open", &index_path, e))?;
+        let parquet_file = disk.open(&parquet_path).map_err(|e| StorageError::io("open", &parquet_path, e))?;
+        let index_bytes = file.len().map_err(|e| StorageError::io("read", &index_path, e))?;
+        let container = Container::open(&index_path, file)?;
+        let damaged = |what: &str| container.damaged(0, format!("{what} cannot be read"));
+        let own = own_meta(&container)?;
+        if own.id != meta.id || own.tenant != meta.tenant || own.rows != meta.rows || index_bytes != meta.index_bytes {
+            return Err(container.damaged(0, format!("it is not the segment {} that the catalog means", meta.id)));
+        }
+        let streams =
+            runs::unpack_streams(&unpack(&container, Section::Streams)?).ok_or_else(|| damaged("the streams"))?;
+        let runs = runs::unpack_runs(&unpack(&container, Section::Runs)?).ok_or_else(|| damaged("the runs"))?;
+        if runs.last().map_or(0, |run| run.rows.end) != meta.rows
+            || runs.iter().any(|run| run.stream as usize >= streams.len())
+        {
+            return Err(damaged("the runs"));
+        }
+        let (specs, sparse_keys): (Vec<ColumnSpec>, Vec<String>) =
+            serde_json::from_slice(&unpack(&container, Section::Columns)?).map_err(|_| damaged("the column list"))?;
+        let numbers = |bytes: Vec<u8>| bytes.chunks_exact(4).map(|n| le_u32(n, 0)).collect::<Vec<u32>>();
+        let filter_ends = numbers(container.read(Section::FilterEnds)?);
+        let mut open_blocks = BlockSet::none(filter_ends.len() as u32);
+        numbers(container.read(Section::OpenBlocks)?).into_iter().for_each(|block| open_blocks.insert(block));
+        let mut keys: Vec<Arc<str>> = by_key(&specs).into_keys().map(Arc::from).collect();
+        keys.extend(sparse_keys.iter().map(|key| Arc::from(key.as_str())));
+        keys.sort();
+        keys.dedup();
+        Ok(Self {
+            meta,
+            parquet_path,
+            parquet_file,
+            container,
+            streams,
+            runs,
+            specs,
+            sparse_keys,
+            keys,
+            filter_ends,
+            open_blocks,
+            parquet: OnceLock::new(),
+            words: OnceLock::new(),
+            filters_checked: OnceLock::new(),
+        })
+    }
+
+    /// What a segment says of itself in its index file: what a lost catalog is put together from. `index_crc32c` and
+    /// `index_bytes` are taken from the file as it is.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt`.
+    pub fn read_meta(disk: &dyn Disk, path: &Path) -> Result<SegmentMeta, StorageError> {
+        let (_, index_path) = segment_files(path);
+        let file = disk.open(&index_path).map_err(|e| StorageError::io("open", &index_path, e))?;
+        let bytes = file.read_up_to(0, u64::MAX).map_err(|e| StorageError::io("read", &index_path, e))?;
+        let mut meta = own_meta(&Container::open(&index_path, file)?)?;
+        meta.index_bytes = bytes.len() as u64;
+        meta.index_crc32c = crc32c::crc32c(&bytes);
+        Ok(meta)
+    }
+
+    /// What it is.
+    pub fn meta(&self) -> &SegmentMeta {
+        &self.meta
+    }
+
+    /// The distinct streams, sorted.
+    pub fn streams(&self) -> &[Arc<Stream>] {
+        &self.streams
+    }
+
+    /// The runs, in row order.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// First and last time, both inside.
+    pub fn time_bounds(&self) -> Option<(i64, i64)> {
+        (self.meta.rows > 0).then_some((self.meta.first_ns, self.meta.last_ns))
+    }
+
+    /// How many rows.
+    pub fn row_count(&self) -> u32 {
+        self.meta.rows
+    }
+
+    /// The attribute keys, sorted.
+    pub fn attribute_keys(&self) -> Vec<Arc<str>> {
+        self.keys.clone()
+    }
+
+    /// About how much memory it holds, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let words = self.words.get().map_or(0, Words::memory_bytes);
+        self.runs.len() * size_of::<Run>() + self.streams.len() * 400 + self.filter_ends.len() * 4 + words
+    }
+
+    pub(crate) fn specs(&self) -> &[ColumnSpec] {
+        &self.specs
+    }
+
+    pub(crate) fn parquet(&self) -> Result<&ParquetFile, StorageError> {
+        if let Some(file) = self.parquet.get() {
+            return Ok(file);
+        }
+        let file = ParquetFile::open(Arc::clone(&self.parquet_file), &self.parquet_path, &self.specs)?;
+        if file.row_count() != i64::from(self.meta.rows) {
+            return Err(file.damaged(&format!("{} rows, the index has {}", file.row_count(), self.meta.rows)));
+        }
+        Ok(self.parquet.get_or_init(|| file))
+    }
+
+    /// See [`crate::read::Part::prune`].
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` when the index cannot be read.
+    pub fn prune(&self, predicate: &Predicate) -> Result<Vec<Range<u32>>, StorageError> {
+        let mut ranges = self.prune_runs(predicate);
+        if ranges.is_empty() || self.rules_out(predicate)? {
+            return Ok(Vec::new());
+        }
+        if !predicate.message.is_empty() && !self.filter_ends.is_empty() {
+            let mut blocks = BlockSet::none(self.filter_ends.len() as u32);
+            for range in &ranges {
+                for block in range.start / BLOCK_ROWS..=(range.end - 1) / BLOCK_ROWS {
+                    blocks.insert(block);
+                }
+            }
+            for any in &predicate.message {
+                if blocks.is_empty() {
+                    break;
+                }
+                narrow_any(self, &mut blocks, any)?;
+            }
+            ranges = cut_to_blocks(&ranges, &blocks);
+        }
+        Ok(ranges)
+    }
+
+    fn prune_runs(&self, predicate: &Predicate) -> Vec<Range<u32>> {
+        let mut ranges: Vec<Range<u32>> = Vec::new();
+        for run in &self.runs {
+            let in_time = predicate.time.as_ref().is_none_or(|t| run.last >= t.start && run.first < t.end);
+            let wanted = predicate.streams.as_ref().is_none_or(|s| s.get(run.stream as usize) == Some(&true));
+            if in_time && wanted {
+                match ranges.last_mut() {
+                    Some(last) if last.end == run.rows.start => last.end = run.rows.end,
+                    _ => ranges.push(run.rows.clone()),
+                }
+            }
+        }
+        ranges
+    }
+
+    /// Whether some attribute that must have a value has it nowhere.
+    fn rules_out(&self, predicate: &Predicate) -> Result<bool, StorageError> {
+        for (key, values) in &predicate.attributes {
+            if values.iter().any(String::is_empty) {
+                continue;
+            }
+            if self.keys.binary_search(key).is_err() {
+                return Ok(true);
+            }
+            let spec = self.specs.iter().find(|s| s.role == Role::Attribute && *s.key == **key);
+            let Some(spec) = spec.filter(|s| s.identifier && !self.sparse_keys.contains(&s.key)) else { continue };
+            let stored: Option<Vec<Vec<u8>>> = match spec.kind {
+                ColumnKind::Str => Some(values.iter().map(|v| v.clone().into_bytes()).collect()),
+                ColumnKind::Hex => Some(values.iter().filter_map(|v| unhex(v)).collect()),
+                _ => None,
+            };
+            if let Some(stored) = stored
+                && self.parquet()?.rules_out(&spec.column, &stored)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// See [`crate::read::Part::read`].
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` when the file cannot be read.
+    #[allow(clippy::type_complexity, reason = "the contract of Part::read")]
+    pub fn read<'a>(
+        &'a self,
+        ranges: &[Range<u32>],
+        projection: &Projection,
+    ) -> Result<Box<dyn Iterator<Item = Result<Rows, StorageError>> + Send + 'a>, StorageError> {
+        if ranges.is_empty() {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let wanted = self.wanted(projection);
+        let columns: Vec<&str> = wanted.columns.iter().map(String::as_str).collect();
+        let piece_rows = if wanted.all_sparse && self.sparse_keys.len() > 64 { 512 } else { PIECE_ROWS };
+        let parquet = self.parquet()?;
+        let reader = parquet.read(ranges, &columns, piece_rows)?;
+        let mut cursor = RangeCursor { ranges: ranges.to_vec().into_iter(), current: 0..0 };
+        let projection = projection.clone();
+        Ok(Box::new(reader.map(move |piece| {
+            let piece = piece.map_err(|e| parquet.damaged(&e))?;
+            let ranges = cursor.take(piece.num_rows() as u32);
+            self.rows(&piece, ranges, &projection, &wanted)
+        })))
+    }
+
+    fn wanted(&self, projection: &Projection) -> Wanted {
+        let mut wanted = Wanted { columns: vec![columns::TIMESTAMP.to_owned()], ..Wanted::default() };
+        for (asked, column) in [
+            (projection.observed, columns::OBSERVED),
+            (projection.level, columns::LEVEL),
+            (projection.message, columns::MESSAGE),
+        ] {
+            if asked {
+                wanted.columns.push(column.to_owned());
+            }
+        }
+        let dense = by_key(&self.specs);
+        match &projection.attributes {
+            AttributeSelection::None => {}
+            AttributeSelection::Keys(keys) => {
+                for key in keys {
+                    match dense.get(key.as_ref()) {
+                        Some(spec) => wanted.dense.push((Arc::clone(key), (*spec).clone())),
+                        None if self.sparse_keys.iter().any(|k| **k == **key) => wanted.sparse.push(Arc::clone(key)),
+                        None => {}
+                    }
+                }
+            }
+            AttributeSelection::All => {
+                wanted.dense = dense.into_iter().map(|(key, spec)| (Arc::from(key), spec.clone())).collect();
+                wanted.dense.sort_by(|a, b| a.0.cmp(&b.0));
+                wanted.all_sparse = true;
+            }
+        }
+        wanted.columns.extend(wanted.dense.iter().map(|(_, spec)| spec.column.clone()));
+        if wanted.all_sparse || !wanted.sparse.is_empty() {
+            wanted.columns.push(columns::RESIDUAL.to_owned());
+        }
+        wanted
+    }
+
+    fn rows(
+        &self,
+        piece: &RecordBatch,
+        ranges: Vec<Range<u32>>,
+        projection: &Projection,
+        wanted: &Wanted,
+    ) -> Result<Rows, StorageError> {
+        let missing = |name: &str| self.container.damaged(0, format!("the Parquet file has no column {name}"));
+        let column = |name: &str| ParquetFile::column(piece, name).ok_or_else(|| missing(name));
+        let timestamp: Int64Array = column(columns::TIMESTAMP)?
+            .as_primitive_opt::<arrow::datatypes::TimestampNanosecondType>()
+            .ok_or_else(|| missing(columns::TIMESTAMP))?
+            .reinterpret_cast::<Int64Type>();
+        let observed = match (projection.observed, ParquetFile::column(piece, columns::OBSERVED)) {
+            (false, _) => None,
+            (true, None) => Some(Int64Array::new_null(piece.num_rows())),
+            (true, Some(delay)) => {
+                let delay = delay.as_primitive_opt::<Int64Type>().ok_or_else(|| missing(columns::OBSERVED))?;
+                Some(delay.iter().zip(timestamp.values()).map(|(d, t)| d.map(|d| t.wrapping_add(d))).collect())
+            }
+        };
+        let level = match projection.level {
+            true => Some(levels(column(columns::LEVEL)?).ok_or_else(|| missing(columns::LEVEL))?),
+            false => None,
+        };
+        let message = match projection.message {
+            true => {
+                Some(column(columns::MESSAGE)?.as_string_opt::<i32>().ok_or_else(|| missing(columns::MESSAGE))?.clone())
+            }
+            false => None,
+        };
+        let mut attributes: Vec<(Arc<str>, ArrayRef)> = Vec::with_capacity(wanted.dense.len());
+        for (key, spec) in &wanted.dense {
+            let array = column(&spec.column)?;
+            if array.null_count() < array.len() {
+                attributes.push((Arc::clone(key), Arc::clone(array)));
+            }
+        }
+        if let Some(residual) = ParquetFile::column(piece, columns::RESIDUAL) {
+            sparse_columns(residual, wanted, &mut attributes).ok_or_else(|| missing(columns::RESIDUAL))?;
+        }
+        let streams = runs::streams_of(&self.runs, &ranges);
+        Ok(Rows { ranges, streams, timestamp, observed, level, message, attributes })
+    }
+
+    /// Checks both files against their checksums and the runs against the rows.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt`, with the first thing that is wrong.
+    pub fn verify(&self) -> Result<(), StorageError> {
+        for section in [Section::Words, Section::Filters] {
+            self.container.read(section)?;
+        }
+        let file = &self.parquet_file;
+        let (mut crc, mut at) = (0, 0);
+        loop {
+            let bytes = file.read_up_to(at, 1 << 20).map_err(|e| StorageError::io("read", &self.parquet_path, e))?;
+            if bytes.is_empty() {
+                break;
+            }
+            crc = crc32c::crc32c_append(crc, &bytes);
+            at += bytes.len() as u64;
+        }
+        let parquet = self.parquet()?;
+        if crc != self.meta.parquet_crc32c || at != self.meta.parquet_bytes {
+            return Err(parquet.damaged(&"the file does not match its checksum"));
+        }
+        let mut runs = self.runs.iter();
+        let mut current: Option<(&Run, i64)> = None;
+        let mut row = 0;
+        for rows in self.read(std::slice::from_ref(&(0..self.meta.rows)), &Projection::default())? {
+            for &time in rows?.timestamp.values() {
+                if current.is_none_or(|(run, _)| row == run.rows.end) {
+                    let run = runs.next().ok_or_else(|| parquet.damaged(&"more rows than runs"))?;
+                    if run.first != time {
+                        return Err(
+                            parquet.damaged(&format!("row {row} is at {time}, its run begins at {}", run.first))
+                        );
+                    }
+                    current = Some((run, time));
+                }
+                if let Some((run, last)) = &mut current {
+                    if time < *last || time > run.last {
+                        return Err(parquet.damaged(&format!("row {row} at {time} is out of order")));
+                    }
+                    *last = time;
+                }
+                row += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Columns to read and what becomes of them.
+#[derive(Debug, Default)]
+struct Wanted {
+    columns: Vec<String>,
+    dense: Vec<(Arc<str>, ColumnSpec)>,
+    sparse: Vec<Arc<str>>,
+    all_sparse: bool,
+}
+
+fn own_meta(container: &Container) -> Result<SegmentMeta, StorageError> {
+    SegmentMeta::from_bytes(&container.read(Section::Meta)?).map_err(|e| container.damaged(0, format!("metadata: {e}")))
+}
+
+fn unpack(container: &Container, section: Section) -> Result<Vec<u8>, StorageError> {
+    let packed = container.read(section)?;
+    let length = zstd::zstd_safe::get_frame_content_size(&packed).ok().flatten().unwrap_or(0);
+    let capacity = usize::try_from(length).unwrap_or(usize::MAX);
+    if capacity > SECTION_BYTES_MAX {
+        return Err(container.damaged(0, format!("section {section:?} claims {length} bytes")));
+    }
+    zstd::bulk::decompress(&packed, capacity)
+        .map_err(|e| container.damaged(0, format!("section {section:?} does not unpack: {e}")))
+}
+
+/// The parts of `ranges` that lie in `blocks`.
+fn cut_to_blocks(ranges: &[Range<u32>], blocks: &BlockSet) -> Vec<Range<u32>> {
+    let mut out: Vec<Range<u32>> = Vec::new();
+    let mut left = blocks.iter().peekable();
+    for range in ranges {
+        while let Some(&block) = left.peek() {
+            let rows = block * BLOCK_ROWS..(block + 1) * BLOCK_ROWS;
+            let (start, end) = (rows.start.max(range.start), rows.end.min(range.end));
+            if start < end {
+                match out.last_mut() {
+                    Some(last) if last.end == start => last.end = end,
+                    _ => out.push(start..end),
+                }
+            }
+            if rows.end > range.end {
+                break;
+            }
+            left.next();
+        }
+    }
+    out
+}
+
+fn levels(column: &ArrayRef) -> Option<UInt8Array> {
+    let dictionary: &DictionaryArray<Int32Type> = column.as_dictionary_opt()?;
+    let names = dictionary.values().as_string_opt::<i32>()?;
+    let numbers: Vec<u8> = names
+        .iter()
+        .map(|name| Level::ALL.into_iter().find(|l| Some(l.as_str()) == name).unwrap_or_default() as u8)
+        .collect();
+    Some(dictionary.keys().iter().map(|key| key.and_then(|k| numbers.get(k as usize).copied())).collect())
+}
+
+/// Takes keys out of the residual map: those asked for, or all.
+fn sparse_columns(residual: &ArrayRef, wanted: &Wanted, out: &mut Vec<(Arc<str>, ArrayRef)>) -> Option<()> {
+    let map = residual.as_map_opt()?;
+    let keys = map.keys().as_string_opt::<i32>()?;
+    let values = map.values().as_string_opt::<i32>()?;
+    let mut builders: HashMap<Arc<str>, SparseColumn> = HashMap::new();
+    for row in 0..map.len() {
+        let (start, end) = (map.value_offsets()[row], map.value_offsets()[row + 1]);
+        for at in start as usize..end as usize {
+            let key = keys.value(at);
+            if !wanted.all_sparse && !wanted.sparse.iter().any(|k| **k == *key) {
+                continue;
+            }
+            if let Some(column) = builders.get_mut(key) {
+                column.set(row, values.value(at));
+            } else {
+                let mut column = SparseColumn::default();
+                column.set(row, values.value(at));
+                builders.insert(key.into(), column);
+            }
+        }
+    }
+    let mut found: Vec<(Arc<str>, SparseColumn)> = builders.into_iter().collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    for (key, column) in found {
+        // A key with a column of its own is here only where a row had it twice: the first value counts.
+        if !out.iter().any(|(k, _)| *k == key) {
+            out.push((key, Arc::new(column.finish(map.len()))));
+        }
+    }
+    Some(())
+}
+
+#[derive(Default)]
+struct SparseColumn {
+    builder: StringBuilder,
+    rows: usize,
+}
+
+impl SparseColumn {
+    fn set(&mut self, row: usize, value: &str) {
+        if row < self.rows {
+            return;
+        }
+        self.builder.append_nulls(row - self.rows);
+        self.builder.append_value(value);
+        self.rows = row + 1;
+    }
+
+    fn finish(mut self, rows: usize) -> StringArray {
+        self.builder.append_nulls(rows - self.rows);
+        self.builder.finish()
+    }
+}
+
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.len() % 2 != 0 || text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return None;
+    }
+    let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+    text.as_bytes().chunks_exact(2).map(|two| Some(digit(two[0])? << 4 | digit(two[1])?)).collect()
+}
+
+/// Walks through ranges as pieces come in.
+struct RangeCursor {
+    ranges: std::vec::IntoIter<Range<u32>>,
+    current: Range<u32>,
+}
+
+impl RangeCursor {
+    fn take(&mut self, mut rows: u32) -> Vec<Range<u32>> {
+        let mut out = Vec::new();
+        while rows > 0 {
+            if self.current.is_empty() {
+                match self.ranges.next() {
+                    Some(next) => self.current = next,
+                    None => break,
+                }
+            }
+            let count = rows.min(self.current.end - self.current.start);
+            if count > 0 {
+                out.push(self.current.start..self.current.start + count);
+            }
+            self.current.start += count;
+            rows -= count;
+        }
+        out
+    }
+}
+
+impl IndexSource for Segment {
+    fn words(&self) -> Result<&Words, StorageError> {
+        if let Some(words) = self.words.get() {
+            return Ok(words);
+        }
+        let words = Words::open(unpack(&self.container, Section::Words)?).map_err(|e| self.damaged(&e))?;
+        Ok(self.words.get_or_init(|| words))
+    }
+
+    fn open_blocks(&self) -> &BlockSet {
+        &self.open_blocks
+    }
+
+    fn filter_len(&self, block: u32) -> usize {
+        let end = |block: u32| self.filter_ends.get(block as usize).copied().unwrap_or_default();
+        let start = block.checked_sub(1).map_or(0, end);
+        (end(block).saturating_sub(start)) as usize / LANES_BYTES
+    }
+
+    fn filter_block(&self, block: u32, at: usize) -> Result<[u8; LANES_BYTES], StorageError> {
+        if self.filters_checked.get().is_none() {
+            self.container.read(Section::Filters)?;
+            self.filters_checked.get_or_init(|| ());
+        }
+        let start = block.checked_sub(1).and_then(|b| self.filter_ends.get(b as usize)).copied().unwrap_or_default();
+        let (offset, _) = self.container.place(Section::Filters).unwrap_or_default();
+        let mut bytes = [0; LANES_BYTES];
+        self.container
+            .file
+            .read_exact_at(offset + u64::from(start) + (at * LANES_BYTES) as u64, &mut bytes)
+            .map_err(|e| StorageError::io("read", &self.container.path, e))?;
+        Ok(bytes)
+    }
+
+    fn damaged(&self, error: &dyn std::fmt::Display) -> StorageError {
+        self.container.damaged(0, error.to_string())
+    }
+}
