@@ -7,6 +7,7 @@ pub mod ast;
 pub mod error;
 pub mod format;
 mod lexer;
+pub mod literals;
 pub mod parser;
 pub mod pipeline;
 pub mod regexp;

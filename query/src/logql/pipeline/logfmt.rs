@@ -165,7 +165,7 @@ impl<'l> Decoder<'l> {
         self.line.get(from..to).unwrap_or_default()
     }
 
-    fn fail(&mut self, what: String) {
+    fn fail(&mut self, what: &str) {
         self.error = Some(format!("logfmt syntax error at pos {} : {what}", self.at + 1));
     }
 
@@ -193,13 +193,13 @@ impl<'l> Decoder<'l> {
             Some(b'=') if key.is_empty() => return self.unexpected('='),
             Some(b'=') => {}
             _ if bad_key => {
-                self.fail("invalid key".to_owned());
+                self.fail("invalid key");
                 return None;
             }
             _ => return Some((key, Cow::Borrowed(""))),
         }
         if bad_key {
-            self.fail("invalid key".to_owned());
+            self.fail("invalid key");
             return self.skip_value();
         }
         self.at += 1;
@@ -243,7 +243,7 @@ impl<'l> Decoder<'l> {
                 }
                 None => {
                     self.at = self.line.len();
-                    self.fail("unterminated quoted value".to_owned());
+                    self.fail("unterminated quoted value");
                     return None;
                 }
             }
@@ -254,14 +254,14 @@ impl<'l> Decoder<'l> {
             return Some(Cow::Borrowed(inside));
         }
         let Some(value) = unquote(inside) else {
-            self.fail("invalid quoted value".to_owned());
+            self.fail("invalid quoted value");
             return None;
         };
         Some(Cow::Owned(value))
     }
 
     fn unexpected<T>(&mut self, c: char) -> Option<T> {
-        self.fail(format!("unexpected {}", if c == '"' { "'\"'".to_owned() } else { format!("'{c}'") }));
+        self.fail(&format!("unexpected '{c}'"));
         self.skip_value()
     }
 

@@ -31,6 +31,7 @@ use labels::LabelFormatter;
 pub use line_filter::LineMatcher;
 use logfmt::LogfmtParser;
 use pattern::PatternParser;
+pub(crate) use pattern::line_texts;
 use regexp_parser::RegexpParser;
 pub use row::{
     Category, DUPLICATE_SUFFIX, ERROR_DETAILS_LABEL, ERROR_LABEL, GroupBy, Metadata, NoMetadata, PRESERVE_ERROR_LABEL,
@@ -96,8 +97,8 @@ impl Pipeline {
 
     /// Runs what comes after [`Self::leading_line_filters`].
     pub fn run_after(&self, row: &mut Row<'_>) -> bool {
-        let rest = self.stages.iter().skip_while(|step| matches!(step, Step::Line(_)));
-        rest.fold(true, |keep, step| keep && step.run(row, &self.demand))
+        let mut rest = self.stages.iter().skip_while(|step| matches!(step, Step::Line(_)));
+        rest.all(|step| step.run(row, &self.demand))
     }
 
     /// Which metadata [`Self::run`] can look at, not counting what is shown at the end. `None` means any: a parser or
@@ -151,7 +152,7 @@ impl Step {
 
 /// The stages in the order in which Loki runs them: line filters move forward to just behind the last stage before
 /// them that filters labels or replaces the line (`decolorize` does not count, so a filter behind it sees colours).
-fn reordered(stages: &[Stage]) -> Vec<&Stage> {
+pub(crate) fn reordered(stages: &[Stage]) -> Vec<&Stage> {
     let (mut ordered, mut waiting) = (Vec::with_capacity(stages.len()), Vec::new());
     for stage in stages {
         match stage {

@@ -71,14 +71,6 @@ impl LinePattern {
         Ok(Self { parts })
     }
 
-    /// The fixed texts, all of which a matching line contains.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Text(text) => Some(text.as_str()),
-            Part::Capture(_) => None,
-        })
-    }
-
     /// The texts follow each other with something between, the first where the pattern starts with it anywhere, and
     /// the end of the line is the end of the pattern.
     pub(crate) fn matches(&self, line: &str) -> bool {
@@ -97,6 +89,11 @@ impl LinePattern {
         }
         matches!(last, Part::Capture(_)) != rest.is_empty()
     }
+}
+
+/// The fixed texts of a line filter's pattern, all of which a matching line contains.
+pub(crate) fn line_texts(pattern: &str) -> Vec<String> {
+    parts(pattern).into_iter().filter_map(|part| if let Part::Text(text) = part { Some(text) } else { None }).collect()
 }
 
 /// The pattern of `| pattern`.

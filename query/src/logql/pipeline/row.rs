@@ -170,10 +170,10 @@ impl<'a> Row<'a> {
 
     /// Metadata whose name the stream has too shows with [`DUPLICATE_SUFFIX`].
     fn metadata_value(&self, name: &str) -> Option<Cow<'a, str>> {
-        if self.stream.get(name).is_none() {
-            if let Some(value) = self.metadata.get(self.record, name) {
-                return Some(value);
-            }
+        if self.stream.get(name).is_none()
+            && let Some(value) = self.metadata.get(self.record, name)
+        {
+            return Some(value);
         }
         let stem = name.strip_suffix(DUPLICATE_SUFFIX)?;
         self.stream.get(stem)?;

@@ -92,7 +92,7 @@ impl SampleExtractor {
                 }
             }
         };
-        self.filters.iter().fold(true, |keep, filter| filter.holds(row) && keep).then_some(value)
+        self.filters.iter().all(|filter| filter.holds(row)).then_some(value)
     }
 
     /// The error of a row that was extracted, if it fails the query, in Loki's words.

@@ -7,11 +7,11 @@ use super::Series;
 use crate::logql::ast::{Grouping, VectorAggregation, VectorOp};
 
 /// Aggregates at each step.
-pub(super) fn aggregate(vector: &VectorAggregation, series: Vec<Series>, steps: u32) -> Vec<Series> {
+pub(super) fn aggregate(vector: &VectorAggregation, series: &[Series], steps: u32) -> Vec<Series> {
     match vector.op {
         VectorOp::Topk | VectorOp::ApproxTopk | VectorOp::SortDesc => ranked(vector, series, true),
         VectorOp::Bottomk | VectorOp::Sort => ranked(vector, series, false),
-        _ => combined(vector, &series, steps),
+        _ => combined(vector, series, steps),
     }
 }
 
@@ -101,8 +101,8 @@ fn combined(vector: &VectorAggregation, series: &[Series], steps: u32) -> Vec<Se
 
 /// `topk` and its like keep the first `k` of each group at each step; `sort` and its like all. The order of the
 /// series is that of the first step, which matters for instant queries, where it is the only one.
-fn ranked(vector: &VectorAggregation, series: Vec<Series>, descending: bool) -> Vec<Series> {
-    let (group_of, labels) = groups(vector.grouping.as_ref(), &series);
+fn ranked(vector: &VectorAggregation, series: &[Series], descending: bool) -> Vec<Series> {
+    let (group_of, labels) = groups(vector.grouping.as_ref(), series);
     let keep = vector.parameter.map_or(usize::MAX, |k| usize::try_from(k).unwrap_or(usize::MAX));
     // (group, step, value, series), best first within a group and step.
     let mut entries: Vec<(usize, u32, f64, usize)> = Vec::new();

@@ -39,16 +39,15 @@ pub enum Value {
 #[error("{0}")]
 pub struct EvaluationError(pub String);
 
+/// Answers the series of a range aggregation, told the aggregation that it stands in directly.
+pub type Leaf<'l, E> = dyn FnMut(&RangeAggregation, Option<&VectorAggregation>) -> Result<Vec<Series>, E> + 'l;
+
 /// Computes a metric query over `steps` steps. `leaf` answers the series of a range aggregation (for
-/// `absent_over_time`, any series for the steps with lines), told the aggregation it stands in directly.
+/// `absent_over_time`, any series for the steps with lines).
 ///
 /// # Errors
 /// Those of `leaf`, and operators whose sides do not match up.
-pub fn evaluate<E: From<EvaluationError>>(
-    expr: &MetricExpr,
-    steps: u32,
-    leaf: &mut dyn FnMut(&RangeAggregation, Option<&VectorAggregation>) -> Result<Vec<Series>, E>,
-) -> Result<Value, E> {
+pub fn evaluate<E: From<EvaluationError>>(expr: &MetricExpr, steps: u32, leaf: &mut Leaf<'_, E>) -> Result<Value, E> {
     if let MetricExpr::Literal(value) = expr {
         return Ok(Value::Scalar(*value));
     }
@@ -73,7 +72,7 @@ fn series_of<E: From<EvaluationError>>(
     expr: &MetricExpr,
     outer: Option<&VectorAggregation>,
     steps: u32,
-    leaf: &mut dyn FnMut(&RangeAggregation, Option<&VectorAggregation>) -> Result<Vec<Series>, E>,
+    leaf: &mut Leaf<'_, E>,
 ) -> Result<Vec<Series>, E> {
     match expr {
         MetricExpr::Range(range) => {
@@ -86,7 +85,7 @@ fn series_of<E: From<EvaluationError>>(
         }
         MetricExpr::Vector(vector) => {
             let inner = series_of(&vector.inner, Some(vector), steps, leaf)?;
-            Ok(aggregate::aggregate(vector, inner, steps))
+            Ok(aggregate::aggregate(vector, &inner, steps))
         }
         MetricExpr::LabelReplace(replace) => Ok(replaced(replace, series_of(&replace.inner, None, steps, leaf)?)),
         MetricExpr::Binary(b) => match (&b.left, &b.right) {

@@ -30,7 +30,7 @@ fn answer(query: &str, steps: u32) -> Result<String, EvaluationError> {
     for word in query.split_inclusive(|c: char| !c.is_alphanumeric()) {
         let name = word.trim_end_matches(|c: char| !c.is_alphanumeric());
         let known = DATA.iter().any(|(n, _)| *n == name);
-        let rest = &word[name.len()..];
+        let rest = word.get(name.len()..).unwrap_or_default();
         text +=
             &if known && !query.contains('{') { format!("rate({{q=\"{name}\"}}[1s]){rest}") } else { word.to_owned() };
     }
