@@ -1,3 +1,39 @@
-//! Farol: logs, metrics and traces in one binary.
+//! Farol: logs, metrics and traces in one binary. Arguments -> configuration -> [`server::run`] or a client
+//! command -> exit code.
 
-fn main() {}
+mod api;
+mod app;
+mod cli;
+mod client;
+mod config;
+mod error;
+mod listen;
+mod router;
+mod server;
+mod telemetry;
+mod tenant;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+/// Measured faster under the ingest load than the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => server::main(&args),
+        Command::CheckConfig(args) => client::check_config::run(&args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("farol: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

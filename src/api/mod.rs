@@ -1,0 +1,4 @@
+//! One resource a file.
+
+pub(crate) mod buildinfo;
+pub(crate) mod health;

@@ -1,0 +1,80 @@
+//! What every handler can reach, by argument. The store comes in when the journal is replayed; until then, and once
+//! the server stops, [`AppState::house`] says why not.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use storage::Clock;
+
+use crate::config::{Config, MemoryShares};
+use crate::error::{ApiError, Kind};
+use crate::telemetry::ServerStats;
+
+/// Handle to the state of the server.
+pub(crate) type App = Arc<AppState>;
+
+/// The state of the server.
+#[derive(Debug)]
+pub(crate) struct AppState {
+    /// The settings.
+    pub(crate) config: Config,
+    /// What the settings mean in bytes on this machine.
+    pub(crate) memory: MemoryShares,
+    /// What time it is.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Figures of the HTTP side.
+    pub(crate) stats: ServerStats,
+    /// When the server started, in nanoseconds since 1970.
+    pub(crate) started_ns: i64,
+    house: OnceLock<House>,
+    /// Why the server is not ready; empty when it is.
+    not_ready: Mutex<String>,
+}
+
+/// What is there once the data folder is open.
+#[derive(Debug)]
+pub(crate) struct House {}
+
+impl AppState {
+    /// A server that is not ready yet.
+    pub(crate) fn new(config: Config, machine_bytes: u64, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            memory: config.memory.shares(machine_bytes),
+            config,
+            started_ns: clock.now_ns(),
+            clock,
+            stats: ServerStats::default(),
+            house: OnceLock::new(),
+            not_ready: Mutex::new("starting: opening the data folder and replaying the journal".to_owned()),
+        }
+    }
+
+    /// From here on requests are answered.
+    pub(crate) fn open(&self, house: House) {
+        if self.house.set(house).is_ok() {
+            self.set_not_ready("");
+        }
+    }
+
+    /// From here on `/ready` says 503. Requests that are still coming in on open connections are answered.
+    pub(crate) fn stopping(&self) {
+        self.set_not_ready("stopping");
+    }
+
+    /// Why the server is not ready, if it is not.
+    pub(crate) fn not_ready(&self) -> Option<String> {
+        let reason = self.not_ready.lock().unwrap_or_else(PoisonError::into_inner);
+        (!reason.is_empty()).then(|| reason.clone())
+    }
+
+    /// What is there once the data folder is open.
+    ///
+    /// # Errors
+    /// `Unavailable` until then.
+    pub(crate) fn house(&self) -> Result<&House, ApiError> {
+        self.house.get().ok_or_else(|| ApiError::new(Kind::Unavailable, self.not_ready().unwrap_or_default()))
+    }
+
+    fn set_not_ready(&self, reason: &str) {
+        reason.clone_into(&mut self.not_ready.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

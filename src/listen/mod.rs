@@ -1,0 +1,3 @@
+//! The doors: how bytes of a connection become requests.
+
+pub(crate) mod http;
