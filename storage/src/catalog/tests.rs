@@ -168,7 +168,7 @@ async fn a_flipped_byte_is_never_believed() {
             assert!(state.set_aside.unwrap().path.starts_with(copy.path().join("quarantine")), "byte {at}");
         }
     }
-    assert!(set_aside > 20 && survived > 20, "{set_aside} set aside, {survived} survived");
+    assert!(set_aside > 10 && survived > 100, "{set_aside} set aside, {survived} survived");
 }
 
 /// What the crash kit does: the newest files cut, extended or flipped near their end, after a kill.
