@@ -33,7 +33,7 @@ pub trait Disk: Debug + Send + Sync {
     /// What the operating system says.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Opens a file that is there, for reading and writing.
+    /// Opens a file that is there, for reading and, where that is allowed, writing.
     ///
     /// # Errors
     /// What the operating system says; `NotFound` when it is not there.
@@ -80,20 +80,17 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// What the operating system says.
     fn create_dir_durable(&self, path: &Path) -> io::Result<()> {
-        let mut missing = Vec::new();
-        let mut at = Some(path);
-        while let Some(dir) = at {
-            if dir.as_os_str().is_empty() || self.list(dir).is_ok() {
-                break;
-            }
-            missing.push(dir);
-            at = dir.parent();
-        }
+        let is_there = |dir: &&Path| self.list(dir).is_ok();
+        let levels: Vec<&Path> = path.ancestors().filter(|dir| !dir.as_os_str().is_empty()).collect();
+        let missing = levels.iter().position(is_there).unwrap_or(levels.len());
         self.create_dir_all(path)?;
-        for dir in missing.iter().rev() {
-            match dir.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent)?,
-                _ => self.sync_dir(Path::new("."))?,
+        // Of what was there already the last two are synced too: the process that made them may have been killed before
+        // it got to that. Above those it may not be allowed to.
+        for (i, dir) in levels.iter().enumerate().take(missing + 2).rev() {
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            match self.sync_dir(parent.unwrap_or(Path::new("."))) {
+                Err(e) if i < missing => return Err(e),
+                _ => {}
             }
         }
         Ok(())
@@ -205,7 +202,12 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        let read_only = |e: io::Error| match e.kind() {
+            // Who only looks (`farol verify`) need not be allowed to write.
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => File::open(path),
+            _ => Err(e),
+        };
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path).or_else(read_only)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -270,5 +272,70 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// What journal and segments rely on, the same for every implementation.
+    fn conforms(disk: &dyn Disk, root: &Path) {
+        let dir = root.join("a/b");
+        disk.create_dir_durable(&dir).unwrap();
+        disk.create_dir_durable(&dir).unwrap();
+        let (one, two) = (dir.join("one"), dir.join("two"));
+        assert_eq!(disk.open(&one).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let file = disk.create(&one).unwrap();
+        file.write_at(0, b"hello").unwrap();
+        file.write_at(7, b"you").unwrap();
+        file.sync().unwrap();
+        assert_eq!(file.read_up_to(0, u64::MAX).unwrap(), b"hello\0\0you");
+        assert_eq!(file.read_up_to(8, 1).unwrap(), b"o");
+        assert_eq!(file.read_up_to(99, 1).unwrap(), b"");
+        let mut exact = [0; 4];
+        disk.open(&one).unwrap().read_exact_at(1, &mut exact).unwrap();
+        assert_eq!(&exact, b"ello");
+        assert_eq!(file.read_exact_at(8, &mut exact).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        file.set_len(3).unwrap();
+        assert_eq!(file.len().unwrap(), 3);
+        disk.create(&two).unwrap();
+        disk.rename(&one, &two).unwrap();
+        disk.sync_dir(&dir).unwrap();
+        assert_eq!(disk.list(&dir).unwrap(), [DirEntry { path: two.clone(), is_dir: false, bytes: 3 }]);
+        let listed = disk.list(&root.join("a")).unwrap();
+        assert_eq!(listed, [DirEntry { path: dir.clone(), is_dir: true, bytes: 0 }]);
+        assert!(disk.remove_dir(&dir).is_err());
+        let reader = disk.open(&two).unwrap();
+        disk.remove(&two).unwrap();
+        assert_eq!(reader.read_up_to(0, 9).unwrap(), b"hel");
+        assert_eq!(disk.remove(&two).unwrap_err().kind(), io::ErrorKind::NotFound);
+        disk.remove_dir(&dir).unwrap();
+        assert_eq!(disk.list(&dir).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(disk.create(&two).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(disk.free_bytes(root).unwrap() > 0);
+    }
+
+    #[test]
+    fn the_real_disk_conforms() {
+        let root = tempfile::tempdir().unwrap();
+        conforms(&RealDisk, root.path());
+    }
+
+    #[test]
+    fn the_faulty_disk_conforms() {
+        let disk = FaultyDisk::seeded(1);
+        disk.create_dir_durable(Path::new("/root")).unwrap();
+        conforms(&disk, Path::new("/root"));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_errors() {
+        let path = Path::new("/data/x");
+        let full = StorageError::io("write", path, io::ErrorKind::StorageFull.into());
+        assert!(matches!(full, StorageError::DiskFull { .. }));
+        let other = StorageError::io("write", path, io::ErrorKind::PermissionDenied.into());
+        assert_eq!(other.to_string(), "write /data/x: permission denied");
     }
 }

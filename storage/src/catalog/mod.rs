@@ -106,6 +106,14 @@ impl Catalog {
         Ok((Self { path, connection: Mutex::new(Some(connection)) }, state))
     }
 
+    /// What the catalog of the data folder `data` says, without changing it. The folder must not be in use.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is damaged, `Refused` when a newer version of Farol wrote it, `Catalog` when there is none.
+    pub async fn inspect(data: &Path) -> Result<CatalogState, StorageError> {
+        open::inspect(&data.join("catalog.sqlite")).await
+    }
+
     /// Adds what a flush wrote, and says up to which sequence the journal is now in segments; keeps the keys of its
     /// batches.
     ///
@@ -141,7 +149,7 @@ impl Catalog {
     /// # Errors
     /// `Catalog` or `DiskFull`: nothing was committed.
     pub async fn adopt(&self, recovery: &Recovery) -> Result<Settled, StorageError> {
-        let mut guard = self.lock().await?;
+        let mut guard = self.lock().await;
         let connection = open_connection(&mut guard)?;
         let outcome = async {
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -163,7 +171,7 @@ impl Catalog {
     /// # Errors
     /// `Catalog` or `DiskFull`: nothing was committed.
     pub async fn forget_dropped(&self, ids: &[u64]) -> Result<(), StorageError> {
-        let mut guard = self.lock().await?;
+        let mut guard = self.lock().await;
         let connection = open_connection(&mut guard)?;
         let outcome = async {
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -184,7 +192,7 @@ impl Catalog {
     /// # Errors
     /// `Closed` after [`Self::close`].
     pub async fn settle(&self) -> Result<Settled, StorageError> {
-        let mut guard = self.lock().await?;
+        let mut guard = self.lock().await;
         Ok(settle(open_connection(&mut guard)?).await)
     }
 
@@ -193,7 +201,7 @@ impl Catalog {
     /// # Errors
     /// `Catalog` when SQLite fails, `Corrupt` when a row is not as it was written.
     pub async fn segments(&self) -> Result<Vec<SegmentMeta>, StorageError> {
-        let mut guard = self.lock().await?;
+        let mut guard = self.lock().await;
         rows::segments(open_connection(&mut guard)?).await.map_err(|e| e.into_storage(&self.path))
     }
 
@@ -202,7 +210,7 @@ impl Catalog {
     /// # Errors
     /// `Catalog` when SQLite fails.
     pub async fn keys(&self, since_ns: i64) -> Result<Vec<KeyUse>, StorageError> {
-        let mut guard = self.lock().await?;
+        let mut guard = self.lock().await;
         let wanted = sqlx::query("SELECT hash, seen_ns FROM idempotency WHERE seen_ns >= ? ORDER BY seen_ns");
         let found = wanted.bind(since_ns).fetch_all(open_connection(&mut guard)?).await;
         let key = |row: &sqlx::sqlite::SqliteRow| {
@@ -217,7 +225,7 @@ impl Catalog {
     /// # Errors
     /// `Catalog` when SQLite fails.
     pub async fn key_seen(&self, hash: u128) -> Result<Option<i64>, StorageError> {
-        let mut guard = self.lock().await?;
+        let mut guard = self.lock().await;
         let wanted = sqlx::query("SELECT seen_ns FROM idempotency WHERE hash = ?");
         let found = wanted.bind(hash.to_be_bytes().to_vec()).fetch_optional(open_connection(&mut guard)?).await;
         found.and_then(|row| row.map(|row| row.try_get(0)).transpose()).map_err(|e| self.failed(e))
@@ -228,7 +236,7 @@ impl Catalog {
     /// # Errors
     /// `Catalog` or `DiskFull`.
     pub async fn expire_keys(&self, before_ns: i64) -> Result<u64, StorageError> {
-        let mut guard = self.lock().await?;
+        let mut guard = self.lock().await;
         let expire = sqlx::query("DELETE FROM idempotency WHERE seen_ns < ?").bind(before_ns);
         let connection = open_connection(&mut guard)?;
         let done = expire.execute(&mut *connection).await.map_err(|e| self.failed(e))?;
@@ -248,7 +256,7 @@ impl Catalog {
     }
 
     async fn commit(&self, change: &Change<'_>) -> Result<Settled, StorageError> {
-        let mut guard = self.lock().await?;
+        let mut guard = self.lock().await;
         let connection = open_connection(&mut guard)?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.failed(e))?;
         // Dropped without a commit, the transaction is rolled back.
@@ -263,8 +271,8 @@ impl Catalog {
         Ok(settle(connection).await)
     }
 
-    async fn lock(&self) -> Result<MutexGuard<'_, Option<SqliteConnection>>, StorageError> {
-        Ok(self.connection.lock().await)
+    async fn lock(&self) -> MutexGuard<'_, Option<SqliteConnection>> {
+        self.connection.lock().await
     }
 
     fn failed(&self, source: sqlx::Error) -> StorageError {

@@ -60,13 +60,13 @@ enum Unusable {
 }
 
 pub(super) async fn open(path: &Path, quarantine: &Path) -> Result<(SqliteConnection, CatalogState), StorageError> {
-    let reason = match open_checked(path).await {
+    let reason = match open_checked(path, true).await {
         Ok(opened) => return Ok(opened),
         Err(Unusable::Failed(error)) => return Err(error),
         Err(Unusable::Damaged(reason)) => reason,
     };
     let moved = set_aside(path, quarantine).map_err(|e| StorageError::io("set aside", path, e))?;
-    match open_checked(path).await {
+    match open_checked(path, true).await {
         Ok((connection, state)) => {
             Ok((connection, CatalogState { set_aside: Some(SetAside { path: moved, reason }), ..state }))
         }
@@ -77,17 +77,28 @@ pub(super) async fn open(path: &Path, quarantine: &Path) -> Result<(SqliteConnec
     }
 }
 
-async fn open_checked(path: &Path) -> Result<(SqliteConnection, CatalogState), Unusable> {
+pub(super) async fn inspect(path: &Path) -> Result<CatalogState, StorageError> {
+    match open_checked(path, false).await {
+        Ok((connection, state)) => {
+            connection.close().await.map_err(|e| storage_error(path, e))?;
+            Ok(state)
+        }
+        Err(Unusable::Failed(error)) => Err(error),
+        Err(Unusable::Damaged(reason)) => Err(StorageError::Corrupt { path: path.to_owned(), offset: 0, reason }),
+    }
+}
+
+async fn open_checked(path: &Path, or_make: bool) -> Result<(SqliteConnection, CatalogState), Unusable> {
     let options = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
+        .create_if_missing(or_make)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         // Every commit is written back at once; SQLite's own schedule would only do it again.
         .pragma("wal_autocheckpoint", "0");
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(|e| unusable(path, e))?;
-    match check(&mut connection, path).await {
+    match check(&mut connection, path, or_make).await {
         Ok(state) => Ok((connection, state)),
         Err(why) => {
             // Closed before the files are moved; the error of closing a damaged database adds nothing.
@@ -97,10 +108,13 @@ async fn open_checked(path: &Path) -> Result<(SqliteConnection, CatalogState), U
     }
 }
 
-async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<CatalogState, Unusable> {
+async fn check(connection: &mut SqliteConnection, path: &Path, or_make: bool) -> Result<CatalogState, Unusable> {
     let sqlite = |e| unusable(path, e);
     let tables = sqlx::query("SELECT count(*) FROM sqlite_master").fetch_one(&mut *connection).await.map_err(sqlite)?;
     if tables.try_get::<i64, _>(0).map_err(sqlite)? == 0 {
+        if !or_make {
+            return Err(Unusable::Damaged("it has no tables".to_owned()));
+        }
         make(connection).await.map_err(sqlite)?;
         return Ok(CatalogState::default());
     }

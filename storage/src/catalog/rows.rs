@@ -218,8 +218,16 @@ async fn change_digest(
 }
 
 fn checksum(meta: &SegmentMeta) -> u32 {
-    // The derived text names every field, so that a new one changes it too.
-    crc32c::crc32c(format!("{meta:?}").as_bytes())
+    let SegmentMeta { id, tenant, day, rows, first_ns, last_ns, streams, message_bytes, .. } = meta;
+    let SegmentMeta { parquet_bytes, index_bytes, parquet_crc32c, index_crc32c, created_ns, lineage, .. } = meta;
+    let Lineage { level, first_sequence, last_sequence, flush_part, flush_parts, replaces } = lineage;
+    let text = format!(
+        "{id} {tenant} {day} {rows} {first_ns} {last_ns} {streams} {message_bytes} {parquet_bytes} {index_bytes} \
+         {parquet_crc32c} {index_crc32c} {created_ns} {level} {first_sequence} {last_sequence} {flush_part} \
+         {flush_parts} {}",
+        join(replaces)
+    );
+    crc32c::crc32c(text.as_bytes())
 }
 
 fn dropped_checksum(id: u64, tenant: &str, day: i32) -> u32 {

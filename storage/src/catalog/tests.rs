@@ -219,6 +219,23 @@ async fn damage_near_the_end_of_the_files_after_a_kill() {
 }
 
 #[tokio::test]
+async fn to_inspect_changes_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    assert!(matches!(Catalog::inspect(data.path()).await.unwrap_err(), StorageError::Catalog { .. }));
+    let catalog = begun(data.path()).await;
+    let _ = catalog.commit_flush(&[flush(1, 1, 10)], 10, &[]).await.unwrap();
+    catalog.close().await.unwrap();
+    assert_eq!(ids(&Catalog::inspect(data.path()).await.unwrap().segments), [1]);
+    let path = data.path().join("catalog.sqlite");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.truncate(5_000);
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(matches!(Catalog::inspect(data.path()).await.unwrap_err(), StorageError::Corrupt { .. }));
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    assert!(!data.path().join("quarantine").exists());
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_is_set_aside() {
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("catalog.sqlite"), "not a database, but long enough to look like one".repeat(30))
