@@ -167,6 +167,41 @@ pub trait DiskFile: Debug + Send + Sync {
     }
 }
 
+/// The first `bytes` bytes of a file, for reading: what was appended behind them does not count.
+pub fn first_bytes(file: Arc<dyn DiskFile>, bytes: u64) -> Arc<dyn DiskFile> {
+    Arc::new(FirstBytes { file, bytes })
+}
+
+#[derive(Debug)]
+struct FirstBytes {
+    file: Arc<dyn DiskFile>,
+    bytes: u64,
+}
+
+impl DiskFile for FirstBytes {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.len()?.min(self.bytes))
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = buffer.len().min(left);
+        self.file.read_at(offset, buffer.get_mut(..wanted).unwrap_or_default())
+    }
+
+    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn set_len(&self, _bytes: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
 /// One entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
@@ -328,6 +363,19 @@ mod tests {
         let disk = FaultyDisk::seeded(1);
         disk.create_dir_durable(Path::new("/root")).unwrap();
         conforms(&disk, Path::new("/root"));
+    }
+
+    #[test]
+    fn what_lies_behind_the_first_bytes_is_not_seen() {
+        let disk = FaultyDisk::seeded(1);
+        disk.create_dir_all(Path::new("/d")).unwrap();
+        let file = disk.create(Path::new("/d/a")).unwrap();
+        file.write_at(0, b"hello").unwrap();
+        let view = first_bytes(file.clone(), 3);
+        assert_eq!((view.len().unwrap(), view.read_up_to(0, 9).unwrap()), (3, b"hel".to_vec()));
+        assert_eq!(view.read_up_to(2, 9).unwrap(), b"l");
+        assert_eq!(view.read_at(3, &mut [0; 4]).unwrap(), 0);
+        assert_eq!(first_bytes(file, 9).read_up_to(0, 9).unwrap(), b"hello");
     }
 
     #[test]

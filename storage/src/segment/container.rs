@@ -16,7 +16,7 @@ use crate::error::StorageError;
 
 /// Version of the index file's layout.
 pub(crate) const VERSION: u32 = 1;
-const MAGIC: &[u8; 8] = b"FAROLIDX";
+pub(crate) const MAGIC: &[u8; 8] = b"FAROLIDX";
 const HEAD_BYTES: u64 = 12;
 const ENTRY_BYTES: usize = 24;
 const TAIL_BYTES: usize = 20;

@@ -11,13 +11,13 @@ use arrow::array::{
 use arrow::datatypes::{Int32Type, Int64Type};
 
 use super::columns::{self, ColumnKind, ColumnSpec, Role};
-use super::container::{Container, Section, le_u32};
+use super::container::{self, Container, Section, le_u32};
 use super::meta::SegmentMeta;
 use super::parquet_file::ParquetFile;
 use super::runs;
 use super::writer::{BLOCK_ROWS, by_key, segment_files};
 use crate::batch::{Level, Stream};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, first_bytes};
 use crate::error::StorageError;
 use crate::index::blocks::BlockSet;
 use crate::index::bloom::LANES_BYTES;
@@ -61,6 +61,8 @@ impl Segment {
         let (parquet_path, index_path) = segment_files(path);
         let file = disk.open(&index_path).map_err(|e| StorageError::io("open", &index_path, e))?;
         let parquet_file = disk.open(&parquet_path).map_err(|e| StorageError::io("open", &parquet_path, e))?;
+        // Bytes behind the end that the catalog knows are not ours: a crash can leave them, and they cost nothing.
+        let (file, parquet_file) = (first_bytes(file, meta.index_bytes), first_bytes(parquet_file, meta.parquet_bytes));
         let index_bytes = file.len().map_err(|e| StorageError::io("read", &index_path, e))?;
         let container = Container::open(&index_path, file)?;
         let damaged = |what: &str| container.damaged(0, format!("{what} cannot be read"));
@@ -113,9 +115,11 @@ impl Segment {
         let (_, index_path) = segment_files(path);
         let file = disk.open(&index_path).map_err(|e| StorageError::io("open", &index_path, e))?;
         let bytes = file.read_up_to(0, u64::MAX).map_err(|e| StorageError::io("read", &index_path, e))?;
-        let mut meta = own_meta(&Container::open(&index_path, file)?)?;
+        let end = memchr::memmem::rfind(&bytes, container::MAGIC).map_or(bytes.len(), |at| at + container::MAGIC.len());
+        let bytes = bytes.get(..end).unwrap_or_default();
+        let mut meta = own_meta(&Container::open(&index_path, first_bytes(file, end as u64))?)?;
         meta.index_bytes = bytes.len() as u64;
-        meta.index_crc32c = crc32c::crc32c(&bytes);
+        meta.index_crc32c = crc32c::crc32c(bytes);
         Ok(meta)
     }
 
