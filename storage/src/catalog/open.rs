@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Connection, Row};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row};
 
 use super::rows::{self, RowError};
 use super::{CatalogState, SetAside};
@@ -15,6 +15,10 @@ use crate::error::StorageError;
 /// Version of the tables. A change that older code cannot read raises it, and comes with a migration from each
 /// version before.
 const SCHEMA_VERSION: i64 = 1;
+
+/// Every commit is synced, and is written back at once by the code that commits; SQLite's own schedule would only do
+/// it again.
+const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;";
 
 const SCHEMA: &str = "
 CREATE TABLE schema (version INTEGER NOT NULL);
@@ -92,11 +96,9 @@ async fn open_checked(path: &Path, or_make: bool) -> Result<(SqliteConnection, C
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(or_make)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
-        // Every commit is written back at once; SQLite's own schedule would only do it again.
-        .pragma("wal_autocheckpoint", "0");
+        // A slow disk is told by the figures of the flush, not by a warning a statement.
+        .disable_statement_logging();
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(|e| unusable(path, e))?;
     match check(&mut connection, path, or_make).await {
         Ok(state) => Ok((connection, state)),
@@ -110,6 +112,9 @@ async fn open_checked(path: &Path, or_make: bool) -> Result<(SqliteConnection, C
 
 async fn check(connection: &mut SqliteConnection, path: &Path, or_make: bool) -> Result<CatalogState, Unusable> {
     let sqlite = |e| unusable(path, e);
+    // Not as options of the connection: a connection that fails while it is made is closed later, at a time of its own,
+    // and takes the files of the next one with it.
+    sqlx::raw_sql(SETTINGS).execute(&mut *connection).await.map_err(sqlite)?;
     let tables = sqlx::query("SELECT count(*) FROM sqlite_master").fetch_one(&mut *connection).await.map_err(sqlite)?;
     if tables.try_get::<i64, _>(0).map_err(sqlite)? == 0 {
         if !or_make {
@@ -172,8 +177,10 @@ fn set_aside(path: &Path, quarantine: &Path) -> io::Result<PathBuf> {
     // The database last: until it is gone the next start comes by here again.
     for suffix in ["-wal", "-shm", ""] {
         let from = with_suffix(path, suffix);
-        if let (true, Some(name)) = (from.exists(), from.file_name()) {
-            fs::rename(&from, folder.join(name))?;
+        let Some(name) = from.file_name() else { continue };
+        match fs::rename(&from, folder.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
         }
     }
     for dir in [Some(folder.as_path()), Some(quarantine), path.parent()].into_iter().flatten() {

@@ -247,6 +247,31 @@ async fn a_file_that_is_no_database_is_set_aside() {
     catalog.close().await.unwrap();
 }
 
+/// What version 1 wrote stays readable. `cargo test -p farol-storage write_testdata -- --ignored` wrote it.
+#[tokio::test]
+async fn version_1_is_read() {
+    let data = tempfile::tempdir().unwrap();
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1/catalog.sqlite");
+    std::fs::copy(testdata, data.path().join("catalog.sqlite")).unwrap();
+    let (catalog, state) = Catalog::open(data.path()).await.unwrap();
+    let (a, b) = (flush(1, 1, 10), flush(2, 11, 20));
+    assert_eq!((state.trusted, state.flushed_sequence), (true, 20));
+    assert_eq!(state.segments, [merge(3, &[&a, &b])]);
+    assert_eq!(state.dropped.iter().map(|dropped| dropped.id).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(catalog.key_seen(key_hash(&Tenant::default(), "k")).await.unwrap(), Some(7));
+}
+
+#[tokio::test]
+#[ignore = "writes the file that version_1_is_read reads"]
+async fn write_testdata() {
+    let catalog = begun(&Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1")).await;
+    let (a, b) = (flush(1, 1, 10), flush(2, 11, 20));
+    let key = KeyUse { hash: key_hash(&Tenant::default(), "k"), seen_ns: 7 };
+    let _ = catalog.commit_flush(&[a.clone(), b.clone()], 20, &[key]).await.unwrap();
+    let _ = catalog.commit_compaction(&[1, 2], &[merge(3, &[&a, &b])]).await.unwrap();
+    catalog.close().await.unwrap();
+}
+
 fn state(segments: &[&SegmentMeta], flushed_sequence: u64) -> CatalogState {
     let segments = segments.iter().map(|&meta| meta.clone()).collect();
     CatalogState { trusted: true, segments, flushed_sequence, ..CatalogState::default() }

@@ -128,19 +128,23 @@ impl JournalScan {
     pub fn open(self, options: &JournalOptions) -> Result<(Journal, Replay), StorageError> {
         self.disk.create_dir_durable(&self.dir).map_err(|e| StorageError::io("make folder", &self.dir, e))?;
         let journal = Journal::after(self.disk.clone(), &self.dir, options, &self);
-        let (damage, torn_bytes) = self.judge(options.flushed_sequence, Some(&options.quarantine));
+        Ok((journal, self.into_replay(options.flushed_sequence, Some(&options.quarantine))))
+    }
+
+    /// Reads every frame that is not flushed without touching anything: for who only checks.
+    pub fn inspect(self, flushed_sequence: u64) -> Replay {
+        self.into_replay(flushed_sequence, None)
+    }
+
+    fn into_replay(self, flushed_sequence: u64, quarantine: Option<&Path>) -> Replay {
+        let (damage, torn_bytes) = self.judge(flushed_sequence, quarantine);
         let files = self.files.into_iter().map(|file| {
-            let wanted = file.frames.iter().filter(|frame| frame.header.sequence > options.flushed_sequence);
-            (file.path, wanted.copied().collect::<Vec<_>>())
+            let wanted = file.frames.into_iter().filter(|frame| frame.header.sequence > flushed_sequence);
+            (file.path, wanted.collect::<Vec<_>>())
         });
         let mut files: Vec<_> = files.filter(|(_, frames)| !frames.is_empty()).collect();
         files.reverse();
-        Ok((journal, Replay { disk: self.disk, files, open: None, damage, torn_bytes }))
-    }
-
-    /// What is damaged, as [`Self::open`] reports it, without touching anything.
-    pub fn damage(&self, flushed_sequence: u64) -> Vec<Damage> {
-        self.judge(flushed_sequence, None).0
+        Replay { disk: self.disk, files, open: None, damage, torn_bytes }
     }
 
     /// Tells damage from torn tails, and says how many bytes of the latter there are.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::*;
-use crate::batch::{Labels, Level, LogBatchBuilder, NOT_OBSERVED, Stream};
+use crate::batch::{Labels, Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, Stream, Value};
 use crate::disk::{Fault, FaultyDisk};
 use crate::tenant::Tenant;
 
@@ -289,6 +289,104 @@ fn a_thousand_random_histories_keep_what_was_acknowledged() {
         }
     }
     assert!(crashes == 4_000 && came_back > 30 && failed > 500, "{crashes} {came_back} {failed}");
+}
+
+/// Whatever a file holds, it is read without a panic, and what is untouched is found.
+#[test]
+fn any_bytes_are_read() {
+    let (disk, path, starts) = five_messages();
+    let before = disk.open(&path).unwrap().read_up_to(0, u64::MAX).unwrap();
+    for seed in 0..2_000 {
+        let mut random = fastrand(seed);
+        let mut bytes = before.clone();
+        for _ in 0..=random(6) {
+            let at = random(bytes.len() as u64) as usize;
+            match random(5) {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at, random(256) as u8),
+                2 => drop(bytes.drain(at..(at + random(60) as usize).min(bytes.len()))),
+                3 => bytes.extend_from_slice(&before[at.min(before.len())..]),
+                _ => bytes[at] = random(256) as u8,
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        disk.damage(&path, |content| content.clone_from(&bytes));
+        let (frames, _) = replayed(&disk, 0);
+        for (sequence, message) in &frames {
+            assert_eq!(*message, format!("m{sequence}"), "seed {seed}");
+        }
+        assert!(frames.is_sorted_by(|a, b| a.0 < b.0), "seed {seed}: {frames:?}");
+        // The first damage is at `same`, so that every frame that ends before it must be there.
+        let same = bytes.iter().zip(&before).take_while(|(a, b)| a == b).count();
+        let whole = starts[1..].iter().filter(|&&end| end <= same).count();
+        assert!(frames.len() >= whole, "seed {seed}: {} of {whole} frames", frames.len());
+    }
+}
+
+#[test]
+fn to_inspect_changes_nothing() {
+    let (disk, path, starts) = five_messages();
+    disk.damage(&path, |bytes| bytes[starts[1] + 3] ^= 1);
+    let before = disk.files();
+    let mut replay = JournalScan::new(Arc::new(disk.clone()), Path::new(DIR)).unwrap().inspect(0);
+    assert_eq!(replay.by_ref().count(), 4);
+    assert_eq!(replay.damage().len(), 1);
+    assert_eq!(replay.damage()[0].quarantined, None);
+    assert_eq!(disk.files(), before);
+}
+
+/// What version 1 wrote stays readable. `cargo test -p farol-storage write_testdata -- --ignored` wrote it.
+#[test]
+fn version_1_is_read() {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1/journal");
+    let mut replay = JournalScan::new(Arc::new(crate::disk::RealDisk), &testdata).unwrap().inspect(0);
+    let frames: Vec<_> = replay.by_ref().collect();
+    assert_eq!(replay.damage(), []);
+    assert_eq!(frames.iter().map(|frame| frame.sequence).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(frames[0].content.idempotency_key.as_deref(), Some("k-1"));
+    assert_eq!(*frames[0].content.tenant.as_str(), *"team-a");
+    for frame in &frames {
+        assert_eq!(format!("{:?}", frame.content.batch), format!("{:?}", every_kind()));
+    }
+}
+
+#[test]
+#[ignore = "writes the file that version_1_is_read reads"]
+fn write_testdata() {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1/journal");
+    let options = JournalOptions::new(Path::new("/nowhere"));
+    let (mut journal, _) = Journal::open(Arc::new(crate::disk::RealDisk), &testdata, &options).unwrap();
+    for key in [Some("k-1".to_owned()), None] {
+        let input =
+            FrameInput { tenant: Tenant::new("team-a").unwrap(), idempotency_key: key, batch: Arc::new(every_kind()) };
+        journal.append(vec![FrameEncoder::default().encode(&input).unwrap()]).unwrap();
+    }
+}
+
+/// A batch with every kind of value, as version 1 knows them.
+fn every_kind() -> LogBatch {
+    let mut builder = LogBatchBuilder::default();
+    for (i, observed) in [NOT_OBSERVED, -5, 1_748_736_000_123_456_789].into_iter().enumerate() {
+        let labels = Labels::new([("app", "a"), ("região", ["norte", "sul"][i % 2])]);
+        let stream = builder.stream(Stream::new(labels, Labels::new([("host", "h-1")])));
+        let values = [
+            ("text", Value::Str("häuser")),
+            ("integer", Value::Int(i64::MIN + i as i64)),
+            ("double", Value::Double(-0.5)),
+            ("boolean", Value::Bool(i == 1)),
+            ("bytes", Value::Bytes(&[0, 255, 7])),
+            ("trace_id", Value::Hex(&[9; 16])),
+            ("json", Value::Json(r#"{"a":[1]}"#)),
+        ];
+        for (key, value) in values {
+            let key = builder.key(key);
+            builder.attribute(key, value);
+        }
+        builder.finish_record(stream, i64::MAX - i as i64, observed, Level::ALL[i + 3], "a message, ünïcode");
+    }
+    builder.build()
 }
 
 /// A small seeded generator: `random(n)` is below `n`.
