@@ -448,6 +448,40 @@ impl LogBatchBuilder {
         }
     }
 
+    /// Adds all records of another batch.
+    pub fn append(&mut self, other: &LogBatch) {
+        let streams: Vec<u32> = other.streams.iter().map(|s| self.shared_stream(s)).collect();
+        let keys: Vec<u32> = other.keys.iter().map(|k| self.key(k)).collect();
+        let batch = &mut self.batch;
+        let (text, bytes) = (batch.text.len() as u32, batch.bytes.len() as u32);
+        let (messages, attributes) = (batch.messages.len() as u32, batch.attributes.len() as u32);
+        batch.attributes.extend(other.attributes.iter().map(|at| {
+            let shift = match at.kind {
+                ValueKind::Str | ValueKind::Json => text,
+                ValueKind::Bytes | ValueKind::Hex => bytes,
+                ValueKind::Int | ValueKind::Double | ValueKind::Bool => 0,
+            };
+            Attribute { key: keys[at.key as usize], a: at.a + shift, ..*at }
+        }));
+        batch.text.push_str(&other.text);
+        batch.bytes.extend_from_slice(&other.bytes);
+        batch.messages.push_str(&other.messages);
+        batch.message_end.extend(other.message_end.iter().map(|end| end + messages));
+        batch.attribute_end.extend(other.attribute_end.iter().map(|end| end + attributes));
+        batch.stream.extend(other.stream.iter().map(|&s| streams[s as usize]));
+        batch.timestamp.extend_from_slice(&other.timestamp);
+        batch.observed.extend_from_slice(&other.observed);
+        batch.level.extend_from_slice(&other.level);
+    }
+
+    fn shared_stream(&mut self, stream: &Arc<Stream>) -> u32 {
+        let next = self.batch.streams.len() as u32;
+        *self.stream_of.entry(stream.id()).or_insert_with(|| {
+            self.batch.streams.push(Arc::clone(stream));
+            next
+        })
+    }
+
     /// How many records are finished.
     pub fn len(&self) -> usize {
         self.batch.len()
@@ -458,8 +492,13 @@ impl LogBatchBuilder {
         self.batch.is_empty()
     }
 
-    /// The batch.
-    pub fn build(self) -> LogBatch {
+    /// The batch, without room to spare: it stays in memory until it is flushed.
+    pub fn build(mut self) -> LogBatch {
+        let batch = &mut self.batch;
+        batch.messages.shrink_to_fit();
+        batch.text.shrink_to_fit();
+        batch.bytes.shrink_to_fit();
+        batch.attributes.shrink_to_fit();
         self.batch
     }
 }

@@ -55,3 +55,21 @@ pub enum StorageError {
     #[error("the server is stopping: send it again to the next one")]
     Closed,
 }
+
+impl StorageError {
+    /// The same error for another one who waited for the same write.
+    pub(crate) fn repeat(&self) -> Self {
+        match self {
+            Self::Io { action, path, source } => {
+                let source = io::Error::new(source.kind(), source.to_string());
+                Self::Io { action, path: path.clone(), source }
+            }
+            Self::DiskFull { path } => Self::DiskFull { path: path.clone() },
+            Self::Overloaded { waiting_bytes, limit_bytes } => {
+                Self::Overloaded { waiting_bytes: *waiting_bytes, limit_bytes: *limit_bytes }
+            }
+            Self::Closed => Self::Closed,
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}

@@ -1,6 +1,89 @@
 //! The store: journal, then memtable, then acknowledge.
 //!
-//! This file is the contract that the root and query crates build on.
+//! Promise: when [`Store::append`] returns `Ok`, the batch is on disk and every snapshot taken from then on has it, whole.
+//! Flow: the caller's thread packs the batch; one writer thread (`writer.rs`) writes and syncs what waits, puts it into
+//! the memtable and answers; `maintain.rs` flushes full memtables, compacts and retains.
+//! Invariant: at any moment every acknowledged record is in exactly one of {segments, frozen memtables, active
+//! memtable} of [`State`], which changes under one lock.
+
+mod keys;
+mod maintain;
+mod open;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::batch::LogBatch;
+use crate::catalog::{Catalog, KeyUse, key_hash};
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::error::StorageError;
+use crate::journal::{FrameEncoder, FrameInput};
+use crate::lock::FolderLock;
+use crate::memtable::Memtable;
+use crate::read::{Part, Snapshot, TimeRange};
+use crate::segment::Segment;
+use crate::stats::Stats;
+use crate::tenant::Tenant;
+use keys::{Claim, Keys};
+use writer::Job;
+
+/// Batches that a slow listener of [`Store::subscribe`] may lag behind.
+const SUBSCRIPTION_BATCHES: usize = 256;
+/// Batches that may wait for the writer thread; their bytes are limited as well.
+const QUEUE_BATCHES: usize = 4096;
+
+/// How a store is kept. Sizes in bytes.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The data folder; made if it is missing.
+    pub data: PathBuf,
+    /// A memtable of this size is flushed. Two of them are held while one is being written.
+    pub memtable_bytes: usize,
+    /// A memtable is flushed when its first batch is this old.
+    pub memtable_age: Duration,
+    /// Packed batches that may wait to be written; above it, appends are refused.
+    pub waiting_bytes_max: u64,
+    /// How long an append may wait for room in the memtable before it is refused.
+    pub wait_max: Duration,
+    /// A journal file of this length gets a successor.
+    pub journal_file_bytes: u64,
+    /// Segments whose newest record is older are removed.
+    pub retention: Option<Duration>,
+    /// Above this many bytes in segments the oldest are removed.
+    pub size_bytes_max: Option<u64>,
+    /// How long a batch's idempotency key is remembered.
+    pub idempotency_window: Duration,
+    /// How often retention, old memtables and old keys are looked at.
+    pub maintenance_interval: Duration,
+}
+
+impl StoreConfig {
+    /// The defaults, for a data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            memtable_bytes: 128 << 20,
+            memtable_age: Duration::from_secs(300),
+            waiting_bytes_max: 64 << 20,
+            wait_max: Duration::from_secs(10),
+            journal_file_bytes: 32 << 20,
+            retention: None,
+            size_bytes_max: None,
+            idempotency_window: Duration::from_secs(24 * 3600),
+            maintenance_interval: Duration::from_secs(5),
+        }
+    }
+}
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,4 +92,290 @@ pub enum Appended {
     Stored,
     /// A batch with the same idempotency key was stored before; this one changed nothing.
     Duplicate,
+}
+
+/// An open data folder. Dropping it without [`Store::close`] is like a crash: nothing acknowledged is lost.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    maintenance: Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+/// What the store's threads share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    config: StoreConfig,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    catalog: Catalog,
+    encoder: FrameEncoder,
+    state: RwLock<State>,
+    /// Rung when a frozen memtable has become segments.
+    room: (Mutex<()>, Condvar),
+    keys: Keys,
+    tails: Mutex<HashMap<Tenant, broadcast::Sender<Arc<LogBatch>>>>,
+    stats: Stats,
+    waiting_bytes: AtomicU64,
+    journal_bytes: AtomicU64,
+    next_segment: AtomicU64,
+    /// Rung when there is something to flush or compact.
+    work: tokio::sync::Notify,
+    /// One flush or compaction at a time.
+    busy: tokio::sync::Mutex<maintain::Doomed>,
+    closing: AtomicBool,
+    _lock: FolderLock,
+}
+
+/// Where every record is.
+#[derive(Debug, Default)]
+struct State {
+    active: Memtable,
+    /// Full memtables on their way into segments, oldest first.
+    frozen: VecDeque<Arc<Memtable>>,
+    /// By tenant, in order of first time.
+    segments: BTreeMap<Tenant, Vec<Arc<Segment>>>,
+}
+
+impl State {
+    /// The active memtable becomes the newest frozen one.
+    fn freeze(&mut self) {
+        if !self.active.is_empty() {
+            self.frozen.push_back(Arc::new(std::mem::take(&mut self.active)));
+        }
+    }
+
+    /// Adds a segment at its place in time.
+    fn add(&mut self, segment: Arc<Segment>) {
+        let of_tenant = self.segments.entry(segment.meta().tenant.clone()).or_default();
+        let at = of_tenant
+            .partition_point(|s| (s.meta().first_ns, s.meta().id) < (segment.meta().first_ns, segment.meta().id));
+        of_tenant.insert(at, segment);
+    }
+
+    /// Takes segments out, by id.
+    fn remove(&mut self, tenant: &Tenant, ids: &[u64]) -> Vec<Arc<Segment>> {
+        let mut removed = Vec::new();
+        if let Some(of_tenant) = self.segments.get_mut(tenant) {
+            of_tenant.retain(|segment| {
+                let stays = !ids.contains(&segment.meta().id);
+                if !stays {
+                    removed.push(Arc::clone(segment));
+                }
+                stays
+            });
+            if of_tenant.is_empty() {
+                self.segments.remove(tenant);
+            }
+        }
+        removed
+    }
+}
+
+impl Store {
+    /// Opens a data folder and replays its journal; ready when it returns. Damaged files are moved into `quarantine/`,
+    /// logged and counted, and the rest is served.
+    ///
+    /// # Errors
+    /// `Refused` when another process has the folder or another version wrote it; `Io` or `DiskFull` when it cannot be
+    /// read or made.
+    pub async fn open(
+        config: StoreConfig,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, StorageError> {
+        let (shared, journal) = open::open(config, disk, clock).await?;
+        let (jobs, queue) = mpsc::channel(QUEUE_BATCHES);
+        let writer = writer::spawn(Arc::clone(&shared), journal, queue)?;
+        let maintenance = tokio::spawn(maintain::run(Arc::clone(&shared), jobs.clone()));
+        Ok(Arc::new(Self {
+            shared,
+            jobs,
+            writer: Mutex::new(Some(writer)),
+            maintenance: Mutex::new(Some(maintenance)),
+        }))
+    }
+
+    /// Makes a batch durable and visible. With a key, a batch that was stored before under the same key (and tenant)
+    /// is not stored again; a retry that overtakes its first try waits for its outcome.
+    ///
+    /// # Errors
+    /// `Overloaded` when too much waits, `DiskFull` without room: nothing was stored, try again later. `Io`: whether it
+    /// was stored is uncertain until the next start. `Closed` when the store stops.
+    pub async fn append(
+        &self,
+        tenant: &Tenant,
+        batch: LogBatch,
+        idempotency_key: Option<&str>,
+    ) -> Result<Appended, StorageError> {
+        let key = idempotency_key.map(|key| key_hash(tenant, key));
+        let claim = match key {
+            None => None,
+            Some(hash) => match self.shared.keys.claim(hash, &self.shared.catalog).await? {
+                Claim::Seen => {
+                    self.shared.stats.duplicates.fetch_add(1, Ordering::Relaxed);
+                    return Ok(Appended::Duplicate);
+                }
+                Claim::Mine(guard) => Some(guard),
+            },
+        };
+        let batch = Arc::new(batch);
+        let input = FrameInput {
+            tenant: tenant.clone(),
+            idempotency_key: idempotency_key.map(str::to_owned),
+            batch: Arc::clone(&batch),
+        };
+        let frame = self.shared.encoder.encode(&input)?;
+        let waiting = Waiting::admit(&self.shared, frame.len() as u64)?;
+        let (answer, outcome) = oneshot::channel();
+        let key = key.map(|hash| KeyUse { hash, seen_ns: self.shared.clock.now_ns() });
+        let job = writer::Append { frame, tenant: tenant.clone(), batch, key, claim, answer, _waiting: waiting };
+        self.jobs.send(Job::Append(job)).await.map_err(|_| StorageError::Closed)?;
+        outcome.await.map_err(|_| StorageError::Closed)?.map(|()| Appended::Stored)
+    }
+
+    /// What a query sees: every record of the tenant acknowledged so far, exactly once; with `time`, parts that cannot
+    /// hold a record of it are left out.
+    pub fn snapshot(&self, tenant: &Tenant, time: Option<TimeRange>) -> Snapshot {
+        let overlaps = |(first, last): (i64, i64)| time.as_ref().is_none_or(|t| last >= t.start && first < t.end);
+        let state = self.shared.read_state();
+        let segments = state.segments.get(tenant).map(Vec::as_slice).unwrap_or_default();
+        let in_segments = segments.iter().filter(|s| s.time_bounds().is_some_and(overlaps)).cloned().map(Part::Segment);
+        let in_memory = state.frozen.iter().map(Arc::as_ref).chain([&state.active]).filter_map(|m| m.part(tenant));
+        let in_memory = in_memory.filter(|p| p.time_bounds().is_some_and(overlaps)).map(Part::Memory);
+        Snapshot { parts: in_segments.chain(in_memory).collect() }
+    }
+
+    /// Every batch of the tenant from now on, as it becomes visible. A listener that lags too far misses batches and is
+    /// told how many.
+    pub fn subscribe(&self, tenant: &Tenant) -> broadcast::Receiver<Arc<LogBatch>> {
+        let mut tails = self.shared.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        tails.entry(tenant.clone()).or_insert_with(|| broadcast::channel(SUBSCRIPTION_BATCHES).0).subscribe()
+    }
+
+    /// Puts everything received so far into segments; with `compact`, also compacts until there is nothing left to do.
+    ///
+    /// # Errors
+    /// What kept it from being written; it stays in the journal and the memtable, and is tried again in the background.
+    pub async fn flush(&self, compact: bool) -> Result<(), StorageError> {
+        let (answer, frozen) = oneshot::channel();
+        self.jobs.send(Job::Freeze(answer)).await.map_err(|_| StorageError::Closed)?;
+        frozen.await.map_err(|_| StorageError::Closed)?;
+        self.shared.flush_frozen(&self.jobs).await?;
+        if compact {
+            self.shared.compact_all(&self.jobs).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops taking batches, flushes, and ends the background work.
+    ///
+    /// # Errors
+    /// What kept the last flush from being written; it is in the journal, and the next start replays it.
+    pub async fn close(&self) -> Result<(), StorageError> {
+        if self.shared.closing.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let flushed = self.flush(false).await;
+        self.halt().await;
+        flushed.and(self.shared.catalog.close().await)
+    }
+
+    /// Ends at once, without a flush: what is on disk then is what a kill would leave.
+    pub async fn halt(&self) {
+        self.shared.closing.store(true, Ordering::SeqCst);
+        let maintenance = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = maintenance {
+            task.abort();
+            let _ = task.await;
+        }
+        let (answer, ended) = oneshot::channel();
+        if self.jobs.send(Job::Stop(answer)).await.is_ok() {
+            let _ = ended.await;
+        }
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = writer {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    /// Counters and sizes, as they are now.
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    /// Every tenant that has data.
+    pub fn tenants(&self) -> Vec<Tenant> {
+        let state = self.shared.read_state();
+        let memtables = state.frozen.iter().map(Arc::as_ref).chain([&state.active]);
+        let mut tenants: Vec<Tenant> = state.segments.keys().cloned().collect();
+        tenants.extend(memtables.flat_map(|m| m.tenants().map(|(tenant, _)| tenant.clone()).collect::<Vec<_>>()));
+        tenants.sort();
+        tenants.dedup();
+        tenants
+    }
+}
+
+impl Shared {
+    fn read_state(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_state(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn segment_folder(&self, tenant: &Tenant, day: i32) -> PathBuf {
+        crate::folder::segment_folder(&self.config.data, tenant, day)
+    }
+
+    /// Brings the gauges of the memtable up to date.
+    fn observe_memory(&self, state: &State) {
+        let all = || state.frozen.iter().map(Arc::as_ref).chain([&state.active]);
+        self.stats.memtable_bytes.store(all().map(|m| m.bytes() as u64).sum(), Ordering::Relaxed);
+        self.stats.memtable_records.store(all().map(Memtable::rows).sum(), Ordering::Relaxed);
+    }
+
+    /// Brings the gauges of the segments up to date.
+    fn observe_segments(&self, state: &State) {
+        let count: usize = state.segments.values().map(Vec::len).sum();
+        self.stats.segments.store(count as u64, Ordering::Relaxed);
+        let by_tenant = state.segments.iter().map(|(tenant, segments)| {
+            let records = segments.iter().map(|s| u64::from(s.row_count())).sum();
+            let bytes = segments.iter().map(|s| s.meta().parquet_bytes + s.meta().index_bytes).sum();
+            (tenant.clone(), records, bytes)
+        });
+        self.stats.set_stored(by_tenant.collect());
+    }
+}
+
+/// Bytes that wait for the writer; given back when the job is done or dropped.
+#[derive(Debug)]
+struct Waiting {
+    shared: Arc<Shared>,
+    bytes: u64,
+}
+
+impl Waiting {
+    fn admit(shared: &Arc<Shared>, bytes: u64) -> Result<Self, StorageError> {
+        let limit_bytes = shared.config.waiting_bytes_max;
+        let before = shared.waiting_bytes.fetch_add(bytes, Ordering::SeqCst);
+        let this = Self { shared: Arc::clone(shared), bytes };
+        // A batch larger than the limit is let through when it is alone.
+        if before > 0 && before + bytes > limit_bytes {
+            shared.stats.overloaded.fetch_add(1, Ordering::Relaxed);
+            return Err(StorageError::Overloaded { waiting_bytes: before, limit_bytes });
+        }
+        if shared.closing.load(Ordering::SeqCst) {
+            return Err(StorageError::Closed);
+        }
+        Ok(this)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.shared.waiting_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+    }
 }

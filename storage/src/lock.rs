@@ -1,0 +1,66 @@
+//! One process a data folder, one format version a data folder.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::error::StorageError;
+
+/// The version of the data folder that this build reads and writes.
+pub const FOLDER_VERSION: u32 = 1;
+
+/// The lock on a data folder; let go when dropped, or when the process ends in whatever way.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+/// Locks the folder (made if it is missing) and checks its version; a new folder gets the current one.
+///
+/// # Errors
+/// `Refused` when another process has it, or when another version wrote it: it is left as it is. `Io` when it cannot
+/// be made or read.
+pub fn lock_folder(data: &Path) -> Result<FolderLock, StorageError> {
+    fs::create_dir_all(data).map_err(|e| StorageError::io("make folder", data, e))?;
+    check_version(data)?;
+    let path = data.join("LOCK");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|e| StorageError::io("open", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            return Err(StorageError::Refused(format!(
+                "another process is using the data folder {}: stop it, or give this one a folder of its own (--data)",
+                data.display()
+            )));
+        }
+        Err(fs::TryLockError::Error(e)) => return Err(StorageError::io("lock", &path, e)),
+    }
+    let version = data.join("VERSION");
+    if !version.exists() {
+        let text = format!("{FOLDER_VERSION}\n");
+        let temporary = data.join("VERSION.new");
+        let write = || {
+            fs::write(&temporary, text)?;
+            File::open(&temporary)?.sync_all()?;
+            fs::rename(&temporary, &version)?;
+            File::open(data)?.sync_all()
+        };
+        write().map_err(|e| StorageError::io("write", &version, e))?;
+    }
+    Ok(FolderLock { _file: file })
+}
+
+fn check_version(data: &Path) -> Result<(), StorageError> {
+    let path = data.join("VERSION");
+    match fs::read_to_string(&path) {
+        Ok(text) if text.trim() == FOLDER_VERSION.to_string() => Ok(()),
+        Ok(text) => Err(StorageError::Refused(format!(
+            "the data folder {} has format version {:?}, this Farol reads version {FOLDER_VERSION}: use the Farol that wrote it, or another folder",
+            data.display(),
+            text.trim()
+        ))),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(StorageError::io("read", &path, e)),
+    }
+}
