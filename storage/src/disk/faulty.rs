@@ -5,7 +5,7 @@
 //! for names (created, renamed, removed) a prefix of what happened in each folder. It also fails on order: see
 //! [`Fault`]. Every decision follows from the seed and the order of the operations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +46,8 @@ struct State {
     full_for: u32,
     stopped: bool,
     capacity_bytes: Option<u64>,
+    /// Inodes that cannot be read.
+    unreadable: BTreeSet<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +107,7 @@ impl FaultyDisk {
                 full_for: 0,
                 stopped: false,
                 capacity_bytes: None,
+                unreadable: BTreeSet::new(),
             })),
         }
     }
@@ -123,7 +126,7 @@ impl FaultyDisk {
         let dirs: Vec<PathBuf> =
             names.iter().filter(|(_, node)| **node == Node::Dir).map(|(path, _)| path.clone()).collect();
         // Names come sorted, so that a folder is looked at before what is in it.
-        let mut there: std::collections::BTreeSet<PathBuf> = std::collections::BTreeSet::new();
+        let mut there: BTreeSet<PathBuf> = BTreeSet::new();
         for dir in dirs {
             if is_root(parent(&dir)) || there.contains(parent(&dir)) {
                 there.insert(dir);
@@ -174,6 +177,13 @@ impl FaultyDisk {
         inode.durable.clone_from(&inode.bytes);
         inode.pending.clear();
         true
+    }
+
+    /// Lets every read of a file fail, under this and any later name. False when there is no such file.
+    pub fn make_unreadable(&self, path: &Path) -> bool {
+        let mut state = self.lock();
+        let inode = state.names.get(path).and_then(|node| node.inode());
+        inode.is_some_and(|inode| state.unreadable.insert(inode))
     }
 
     /// All files with their lengths, by path.
@@ -368,6 +378,9 @@ impl DiskFile for FaultyFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.lock()?.unreadable.contains(&self.inode) {
+            return Err(io::Error::other("the sector cannot be read"));
+        }
         self.with(|inode| {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(inode.bytes.len());
             let rest = inode.bytes.get(start..).unwrap_or_default();
@@ -544,7 +557,7 @@ mod tests {
 
     #[test]
     fn what_is_synced_survives_and_the_rest_may_be_torn() {
-        let mut lengths = std::collections::BTreeSet::new();
+        let mut lengths = BTreeSet::new();
         for seed in 0..200 {
             let disk = FaultyDisk::seeded(seed);
             disk.create_dir_durable(Path::new("/d")).unwrap();

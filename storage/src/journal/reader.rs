@@ -50,7 +50,7 @@ pub(super) struct ScannedFile {
     pub(super) last_sequence: u64,
     frames: Vec<FramePlace>,
     gaps: Vec<Gap>,
-    unreadable: Option<String>,
+    pub(super) unreadable: Option<String>,
 }
 
 /// Where a valid frame lies.
@@ -194,14 +194,22 @@ impl JournalScan {
         (damage, torn_bytes)
     }
 
-    /// Copies bytes of a file into the quarantine; the same damage has the same name there.
+    /// Copies bytes of a file into the quarantine; the same damage has the same name there. A file that cannot be read
+    /// is moved there as a whole.
     fn set_aside(&self, file: &ScannedFile, offset: u64, bytes: u64, to: &Path) -> Option<PathBuf> {
         let name = file.path.file_name()?.to_str()?;
-        let copy = to.join(format!("{name}.at-{offset}"));
-        if bytes == 0 || self.disk.open(&copy).is_ok() {
+        let is_whole = file.unreadable.is_some();
+        let copy = if is_whole { to.join(name) } else { to.join(format!("{name}.at-{offset}")) };
+        if !is_whole && (bytes == 0 || self.disk.open(&copy).is_ok()) {
             return (bytes > 0).then_some(copy);
         }
         let set_aside = || {
+            if is_whole {
+                self.disk.create_dir_durable(to)?;
+                self.disk.rename(&file.path, &copy)?;
+                self.disk.sync_dir(to)?;
+                return self.disk.sync_dir(&self.dir);
+            }
             let damaged = self.disk.open(&file.path)?.read_up_to(offset, bytes)?;
             self.disk.create_dir_durable(to)?;
             let file = self.disk.create(&copy)?;

@@ -198,6 +198,25 @@ fn frames_of_a_file_that_is_gone_are_reported() {
     assert!(missing > 0);
 }
 
+#[test]
+fn a_file_that_cannot_be_read_is_moved_aside_and_the_rest_is_replayed() {
+    let disk = FaultyDisk::seeded(1);
+    let (mut journal, _) = open(&disk, 0);
+    for i in 1..=20 {
+        append(&mut journal, &[&format!("m{i}")]).unwrap();
+    }
+    let middle = disk.files()[1].0.clone();
+    assert!(disk.make_unreadable(&middle));
+    let (mut journal, mut replay) = open(&disk, 0);
+    let frames = replay.by_ref().count() as u64;
+    let [damage] = replay.damage() else { panic!("{:?}", replay.damage()) };
+    assert!(damage.reason.contains("the sector cannot be read"), "{damage:?}");
+    assert_eq!(frames + damage.frames_missing, 20);
+    let moved = damage.quarantined.clone().unwrap();
+    journal.release(20).unwrap();
+    assert_eq!(disk.files().into_iter().map(|(path, _)| path).collect::<Vec<_>>(), [moved]);
+}
+
 /// A sender cannot smuggle in frames: the salt of the file is in the checksum.
 #[test]
 fn a_message_that_imitates_a_frame_is_not_one() {

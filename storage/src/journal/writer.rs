@@ -48,7 +48,8 @@ struct CurrentFile {
 impl Journal {
     /// A journal that goes on after what `scan` found, in a new file: those that are there stay as they are.
     pub(super) fn after(disk: Arc<dyn Disk>, dir: &Path, options: &JournalOptions, scan: &JournalScan) -> Self {
-        let done = scan.files.iter().map(|file| DoneFile {
+        // A file that cannot be read is not ours to delete: opening moves it into the quarantine.
+        let done = scan.files.iter().filter(|file| file.unreadable.is_none()).map(|file| DoneFile {
             path: file.path.clone(),
             bytes: file.bytes,
             last_sequence: file.last_sequence,
