@@ -15,6 +15,7 @@ pub(crate) struct Seen {
     labels: BTreeMap<String, String>,
     line: String,
     timestamp: i64,
+    now: i64,
 }
 
 impl Seen {
@@ -23,7 +24,7 @@ impl Seen {
         row.each(|_, name, value| {
             labels.insert(name.to_owned(), value.to_owned());
         });
-        Self { labels, line: row.line().to_owned(), timestamp: row.timestamp() }
+        Self { labels, line: row.line().to_owned(), timestamp: row.timestamp(), now: row.now() }
     }
 }
 
@@ -38,6 +39,10 @@ impl Context for Seen {
 
     fn timestamp(&self) -> i64 {
         self.timestamp
+    }
+
+    fn now(&self) -> i64 {
+        self.now
     }
 }
 

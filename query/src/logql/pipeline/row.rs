@@ -62,6 +62,7 @@ pub struct Row<'a> {
     record: usize,
     stream: &'a Labels,
     timestamp: i64,
+    now: i64,
     pub(super) line: Cow<'a, str>,
     made: Vec<Made<'a>>,
     /// Names that the record came with and that were taken away.
@@ -80,12 +81,20 @@ impl<'a> Row<'a> {
             record: 0,
             stream: &NO_LABELS,
             timestamp: 0,
+            now: 0,
             line: Cow::Borrowed(""),
             made: Vec::new(),
             hidden: Vec::new(),
             error: None,
             error_details: None,
         }
+    }
+
+    /// Says what time it is, in nanoseconds since 1970, for templates that ask.
+    #[must_use]
+    pub fn at(mut self, now: i64) -> Self {
+        self.now = now;
+        self
     }
 
     /// Takes the next record: its number in the metadata, its stream's labels, its time in nanoseconds, its text.
@@ -131,6 +140,10 @@ impl<'a> Row<'a> {
     /// Nanoseconds since 1970.
     pub fn timestamp(&self) -> i64 {
         self.timestamp
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.now
     }
 
     /// True while the labels are what the record came with.

@@ -1,0 +1,534 @@
+//! The functions that templates can call: what they take, and what they answer.
+
+use std::rc::Rc;
+
+use super::Context;
+use super::ast::Operand;
+use super::decimal;
+use super::printf::{sprint, sprintf, sprintln};
+use super::strings;
+use super::time::Time;
+use super::value::{Value, from_json};
+use crate::logql::regexp::compile;
+use crate::logql::units::{parse_bytes, parse_float, parse_go_duration};
+
+/// The type of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Text,
+    Int,
+    Float,
+    Time,
+    Any,
+}
+
+use Kind::{Any, Float, Int, Text, Time as Moment};
+
+/// A function's name, its parameters, and what may follow them any number of times.
+type Signature = (&'static str, &'static [Kind], Option<Kind>);
+
+const SIGNATURES: &[Signature] = &[
+    ("and", &[Any], Some(Any)),
+    ("or", &[Any], Some(Any)),
+    ("not", &[Any], None),
+    ("len", &[Any], None),
+    ("index", &[Any], Some(Any)),
+    ("slice", &[Any], Some(Any)),
+    ("print", &[], Some(Any)),
+    ("println", &[], Some(Any)),
+    ("printf", &[Text], Some(Any)),
+    ("html", &[], Some(Any)),
+    ("js", &[], Some(Any)),
+    ("urlquery", &[], Some(Any)),
+    ("eq", &[Any], Some(Any)),
+    ("ne", &[Any, Any], None),
+    ("lt", &[Any, Any], None),
+    ("le", &[Any, Any], None),
+    ("gt", &[Any, Any], None),
+    ("ge", &[Any, Any], None),
+    ("__line__", &[], None),
+    ("__timestamp__", &[], None),
+    ("ToLower", &[Text], None),
+    ("ToUpper", &[Text], None),
+    ("Replace", &[Text, Text, Text, Int], None),
+    ("Trim", &[Text, Text], None),
+    ("TrimLeft", &[Text, Text], None),
+    ("TrimRight", &[Text, Text], None),
+    ("TrimPrefix", &[Text, Text], None),
+    ("TrimSuffix", &[Text, Text], None),
+    ("TrimSpace", &[Text], None),
+    ("regexReplaceAll", &[Text, Text, Text], None),
+    ("regexReplaceAllLiteral", &[Text, Text, Text], None),
+    ("count", &[Text, Text], None),
+    ("urldecode", &[Text], None),
+    ("urlencode", &[Text], None),
+    ("bytes", &[Text], None),
+    ("duration", &[Text], None),
+    ("duration_seconds", &[Text], None),
+    ("unixEpoch", &[Moment], None),
+    ("unixEpochMillis", &[Moment], None),
+    ("unixEpochNanos", &[Moment], None),
+    ("toDateInZone", &[Text, Text, Text], None),
+    ("unixToTime", &[Text], None),
+    ("alignLeft", &[Int, Text], None),
+    ("alignRight", &[Int, Text], None),
+    ("b64dec", &[Text], None),
+    ("b64enc", &[Text], None),
+    ("lower", &[Text], None),
+    ("upper", &[Text], None),
+    ("title", &[Text], None),
+    ("trunc", &[Int, Text], None),
+    ("substr", &[Int, Int, Text], None),
+    ("contains", &[Text, Text], None),
+    ("hasPrefix", &[Text, Text], None),
+    ("hasSuffix", &[Text, Text], None),
+    ("indent", &[Int, Text], None),
+    ("nindent", &[Int, Text], None),
+    ("replace", &[Text, Text, Text], None),
+    ("repeat", &[Int, Text], None),
+    ("trim", &[Text], None),
+    ("trimAll", &[Text, Text], None),
+    ("trimSuffix", &[Text, Text], None),
+    ("trimPrefix", &[Text, Text], None),
+    ("int", &[Any], None),
+    ("float64", &[Any], None),
+    ("add", &[], Some(Any)),
+    ("sub", &[Any, Any], None),
+    ("mul", &[Any], Some(Any)),
+    ("div", &[Any, Any], None),
+    ("mod", &[Any, Any], None),
+    ("addf", &[], Some(Any)),
+    ("subf", &[Any], Some(Any)),
+    ("mulf", &[Any], Some(Any)),
+    ("divf", &[Any], Some(Any)),
+    ("max", &[Any], Some(Any)),
+    ("min", &[Any], Some(Any)),
+    ("maxf", &[Any], Some(Any)),
+    ("minf", &[Any], Some(Any)),
+    ("ceil", &[Any], None),
+    ("floor", &[Any], None),
+    ("round", &[Any, Int], Some(Float)),
+    ("fromJson", &[Text], None),
+    ("date", &[Text, Any], None),
+    ("toDate", &[Text, Text], None),
+    ("now", &[], None),
+    ("default", &[Any], Some(Any)),
+];
+
+fn signature(name: &str) -> Option<&'static Signature> {
+    SIGNATURES.iter().find(|s| s.0 == name)
+}
+
+pub(super) fn is_function(name: &str) -> bool {
+    signature(name).is_some()
+}
+
+/// Refuses a wrong number of arguments.
+pub(super) fn check_count(name: &str, given: usize) -> Result<(), String> {
+    let Some((_, parameters, more)) = signature(name) else {
+        return Err(format!("{name:?} is not a defined function"));
+    };
+    let wanted = parameters.len();
+    match more {
+        None if given != wanted => Err(format!("wrong number of args for {name}: want {wanted} got {given}")),
+        Some(_) if given < wanted => {
+            Err(format!("wrong number of args for {name}: want at least {wanted} got {given}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The value as the parameter takes it; a constant number fits any type that can hold it.
+pub(super) fn convert(name: &str, at: usize, value: Value, constant: Option<&Operand>) -> Result<Value, String> {
+    let kind = signature(name).and_then(|(_, parameters, more)| parameters.get(at).copied().or(*more)).unwrap_or(Any);
+    let expected = match kind {
+        Any => return Ok(value),
+        Text => "string",
+        Int => "int",
+        Float => "float64",
+        Moment => "time.Time",
+    };
+    match (kind, value) {
+        (Text, value @ Value::Text(_))
+        | (Int, value @ Value::Int(_))
+        | (Float, value @ Value::Float(_))
+        | (Moment, value @ Value::Time(_)) => Ok(value),
+        (Int, Value::Float(float)) if constant.is_some() && float.fract() == 0.0 => Ok(Value::Int(float as i64)),
+        (Float, Value::Int(int)) if constant.is_some() => Ok(Value::Float(int as f64)),
+        (_, Value::Nil) => Err(format!("invalid value; expected {expected}")),
+        (_, value) => Err(match constant {
+            Some(operand) => {
+                let expected = if kind == Int {
+                    "integer"
+                } else if kind == Float {
+                    "float"
+                } else {
+                    expected
+                };
+                format!("expected {expected}; found {operand}")
+            }
+            None => format!("wrong type for value; expected {expected}; got {}", value.type_name()),
+        }),
+    }
+}
+
+/// Arguments of the types that [`convert`] saw to.
+struct Arguments<'v>(&'v [Value]);
+
+impl Arguments<'_> {
+    fn text(&self, at: usize) -> &str {
+        if let Some(Value::Text(text)) = self.0.get(at) { text } else { "" }
+    }
+
+    fn int(&self, at: usize) -> i64 {
+        if let Some(Value::Int(int) | Value::Long(int)) = self.0.get(at) { *int } else { 0 }
+    }
+
+    fn time(&self, at: usize) -> &Time {
+        const EPOCH: &Time = &Time { ns: 0, offset: 0, zone: String::new() };
+        if let Some(Value::Time(time)) = self.0.get(at) { time } else { EPOCH }
+    }
+
+    fn any(&self, at: usize) -> &Value {
+        self.0.get(at).unwrap_or(&Value::Nil)
+    }
+}
+
+/// Calls a function.
+pub(super) fn call(name: &str, values: &[Value], context: &dyn Context) -> Result<Value, String> {
+    let a = Arguments(values);
+    if let Some(result) = text_function(name, &a) {
+        return result.map(Value::text);
+    }
+    if let Some(result) = number_function(name, values) {
+        return result;
+    }
+    let labels = context.labels();
+    Ok(match name {
+        "__line__" => Value::text(context.line()),
+        "__timestamp__" => Value::Time(Time::utc(context.timestamp())),
+        "now" => Value::Time(Time::utc(context.now())),
+        "print" => Value::text(sprint(values, labels)),
+        "println" => Value::text(sprintln(values, labels)),
+        "printf" => Value::text(sprintf(a.text(0), values.get(1..).unwrap_or_default(), labels)),
+        "html" => Value::text(strings::html(&sprint(values, labels))),
+        "js" => Value::text(strings::js(&sprint(values, labels))),
+        "urlquery" => Value::text(strings::url_encode(&sprint(values, labels))),
+        "not" => Value::Bool(!a.any(0).is_true(labels.len())),
+        "len" => length(a.any(0), labels.len())?,
+        "index" => index(values, context)?,
+        "slice" => slice(values)?,
+        "eq" | "ne" | "lt" | "le" | "gt" | "ge" => Value::Bool(compare(name, values)?),
+        "contains" => Value::Bool(a.text(1).contains(a.text(0))),
+        "hasPrefix" => Value::Bool(a.text(1).starts_with(a.text(0))),
+        "hasSuffix" => Value::Bool(a.text(1).ends_with(a.text(0))),
+        "count" => Value::Int(regex(a.text(0))?.find_iter(a.text(1).as_bytes()).count() as i64),
+        "bytes" => Value::Float(parse_bytes(a.text(0))? as f64),
+        "duration" | "duration_seconds" => Value::Float(parse_go_duration(a.text(0))? as f64 / 1e9),
+        "fromJson" => from_json(a.text(0)),
+        "default" => {
+            let given = a.any(1);
+            if given.is_true(labels.len()) { given.clone() } else { a.any(0).clone() }
+        }
+        "toDate" => Value::Time(parse_time(a.text(0), "UTC", a.text(1))),
+        "toDateInZone" => Value::Time(parse_time(a.text(0), a.text(1), a.text(2))),
+        "unixToTime" => Value::Time(unix_to_time(a.text(0))?),
+        other => return Err(format!("{other} is not there")),
+    })
+}
+
+fn regex(pattern: &str) -> Result<regex::bytes::Regex, String> {
+    compile(pattern).map_err(|error| error.to_string())
+}
+
+/// Functions that answer a text.
+fn text_function(name: &str, a: &Arguments<'_>) -> Option<Result<String, String>> {
+    let (first, second) = (a.text(0), a.text(1));
+    Some(Ok(match name {
+        "ToLower" | "lower" => first.to_lowercase(),
+        "ToUpper" | "upper" => first.to_uppercase(),
+        "Trim" => first.trim_matches(&strings::cut(second)[..]).to_owned(),
+        "TrimLeft" => first.trim_start_matches(&strings::cut(second)[..]).to_owned(),
+        "TrimRight" => first.trim_end_matches(&strings::cut(second)[..]).to_owned(),
+        "TrimPrefix" => first.strip_prefix(second).unwrap_or(first).to_owned(),
+        "TrimSuffix" => first.strip_suffix(second).unwrap_or(first).to_owned(),
+        "TrimSpace" | "trim" => first.trim().to_owned(),
+        "trimAll" => second.trim_matches(&strings::cut(first)[..]).to_owned(),
+        "trimPrefix" => second.strip_prefix(first).unwrap_or(second).to_owned(),
+        "trimSuffix" => second.strip_suffix(first).unwrap_or(second).to_owned(),
+        "title" => strings::title(first),
+        "urlencode" => strings::url_encode(first),
+        "b64enc" => strings::base64_encode(first),
+        "b64dec" => strings::base64_decode(first),
+        "unixEpoch" => a.time(0).ns.div_euclid(1_000_000_000).to_string(),
+        "unixEpochMillis" => a.time(0).ns.div_euclid(1_000_000).to_string(),
+        "unixEpochNanos" => a.time(0).ns.to_string(),
+        "urldecode" => return Some(strings::url_decode(first)),
+        "Replace" => return Some(strings::replace(first, second, a.text(2), a.int(3))),
+        "replace" => return Some(strings::replace(a.text(2), first, second, -1)),
+        "trunc" => return Some(strings::trunc(a.int(0), second)),
+        "substr" => return Some(strings::substr(a.int(0), a.int(1), a.text(2))),
+        "alignLeft" => return Some(strings::align_left(a.int(0), second)),
+        "alignRight" => return Some(strings::align_right(a.int(0), second)),
+        "indent" => return Some(strings::indent(a.int(0), second)),
+        "nindent" => return Some(strings::indent(a.int(0), second).map(|text| format!("\n{text}"))),
+        "repeat" => return Some(strings::repeat(second, a.int(0))),
+        "regexReplaceAll" | "regexReplaceAllLiteral" => {
+            return Some(regex(first).map(|regex| {
+                let (text, new) = (second.as_bytes(), a.text(2).as_bytes());
+                let replaced = if name == "regexReplaceAll" {
+                    regex.replace_all(text, new)
+                } else {
+                    regex.replace_all(text, regex::bytes::NoExpand(new))
+                };
+                String::from_utf8_lossy(&replaced).into_owned()
+            }));
+        }
+        "date" => match a.any(1) {
+            Value::Time(time) => Time::utc(time.ns).format(first),
+            Value::Int(seconds) | Value::Long(seconds) => {
+                Time::utc(seconds.saturating_mul(1_000_000_000)).format(first)
+            }
+            _ => return Some(Err("wrong type for value; expected time.Time".to_owned())),
+        },
+        _ => return None,
+    }))
+}
+
+/// As sprig's casts: what is no number is 0.
+fn to_int(value: &Value) -> i64 {
+    match value {
+        Value::Int(int) | Value::Long(int) => *int,
+        Value::Float(float) => *float as i64,
+        Value::Bool(value) => i64::from(*value),
+        Value::Text(text) => {
+            let whole =
+                text.split_once('.').filter(|(_, rest)| rest.bytes().all(|b| b == b'0')).map_or(&**text, |(w, _)| w);
+            let (negative, digits) = whole.strip_prefix('-').map_or((false, whole), |rest| (true, rest));
+            let digits = digits.strip_prefix('+').unwrap_or(digits);
+            let radix =
+                |prefix: &str, radix| digits.strip_prefix(prefix).map(|d| i64::from_str_radix(d, radix).unwrap_or(0));
+            let int = radix("0x", 16).or_else(|| radix("0b", 2)).or_else(|| radix("0o", 8));
+            let int = int.unwrap_or_else(|| match digits.strip_prefix('0') {
+                Some(octal) if !octal.is_empty() => i64::from_str_radix(octal, 8).unwrap_or(0),
+                _ => digits.parse().unwrap_or(0),
+            });
+            if negative { -int } else { int }
+        }
+        _ => 0,
+    }
+}
+
+fn to_float(value: &Value) -> f64 {
+    match value {
+        Value::Float(float) => *float,
+        Value::Text(text) => parse_float(text).unwrap_or(0.0),
+        other => to_int(other) as f64,
+    }
+}
+
+/// Arithmetic.
+fn number_function(name: &str, values: &[Value]) -> Option<Result<Value, String>> {
+    let first = values.first().unwrap_or(&Value::Nil);
+    let rest = values.get(1..).unwrap_or_default();
+    let ints = |start: i64, values: &[Value], op: fn(i64, i64) -> i64| {
+        Ok(Value::Long(values.iter().map(to_int).fold(start, op)))
+    };
+    let decimals = |start: f64, values: &[Value], op: char| {
+        values.iter().map(to_float).try_fold(start, |a, b| decimal::operate(a, b, op)).map(Value::Float)
+    };
+    let (int, float) = (to_int(first), to_float(first));
+    Some(match name {
+        "int" => Ok(Value::Int(int)),
+        "float64" => Ok(Value::Float(float)),
+        "add" => ints(0, values, i64::wrapping_add),
+        "sub" => ints(int, rest, i64::wrapping_sub),
+        "mul" => ints(int, rest, i64::wrapping_mul),
+        "max" => ints(int, rest, i64::max),
+        "min" => ints(int, rest, i64::min),
+        "div" | "mod" => match to_int(rest.first().unwrap_or(&Value::Nil)) {
+            0 => Err("runtime error: integer divide by zero".to_owned()),
+            divisor if name == "div" => Ok(Value::Long(int.wrapping_div(divisor))),
+            divisor => Ok(Value::Long(int.wrapping_rem(divisor))),
+        },
+        "addf" => decimals(0.0, values, '+'),
+        "subf" => decimals(float, rest, '-'),
+        "mulf" => decimals(float, rest, '*'),
+        "divf" => decimals(float, rest, '/'),
+        "maxf" => Ok(Value::Float(rest.iter().map(to_float).fold(float, f64::max))),
+        "minf" => Ok(Value::Float(rest.iter().map(to_float).fold(float, f64::min))),
+        "ceil" => Ok(Value::Float(float.ceil())),
+        "floor" => Ok(Value::Float(float.floor())),
+        "round" => {
+            let round_on = rest.get(1).map_or(0.5, to_float);
+            let pow = 10_f64.powf(to_float(rest.first().unwrap_or(&Value::Nil)));
+            let digit = pow * float;
+            let up = digit.fract() >= round_on;
+            Ok(Value::Float(if up { digit.ceil() } else { digit.floor() } / pow))
+        }
+        _ => return None,
+    })
+}
+
+fn length(value: &Value, labels: usize) -> Result<Value, String> {
+    let length = match value {
+        Value::Text(text) => text.len(),
+        Value::Map(map) => map.len(),
+        Value::List(list) => list.len(),
+        Value::Labels => labels,
+        Value::Nil => return Err("len of nil pointer".to_owned()),
+        other => return Err(format!("len of type {}", other.type_name())),
+    };
+    Ok(Value::Int(length as i64))
+}
+
+fn index(values: &[Value], context: &dyn Context) -> Result<Value, String> {
+    let [first, keys @ ..] = values else { return Ok(Value::Nil) };
+    let mut value = first.clone();
+    for key in keys {
+        value = match (&value, key) {
+            (Value::Labels, Value::Text(name)) => Value::text(context.labels().get(&**name).map_or("", String::as_str)),
+            (Value::Map(map), Value::Text(name)) => map.get(&**name).cloned().unwrap_or(Value::Nil),
+            (Value::List(list), Value::Int(at) | Value::Long(at)) => {
+                let found = usize::try_from(*at).ok().and_then(|at| list.get(at));
+                found.cloned().ok_or_else(|| format!("index out of range: {at}"))?
+            }
+            (Value::Text(text), Value::Int(at) | Value::Long(at)) => {
+                let found = usize::try_from(*at).ok().and_then(|at| text.as_bytes().get(at));
+                found.map(|b| Value::Int(i64::from(*b))).ok_or_else(|| format!("index out of range: {at}"))?
+            }
+            (Value::Nil, _) => return Err("index of untyped nil".to_owned()),
+            (Value::Labels | Value::Map(_), other) => {
+                return Err(format!("value has type {}; should be string", other.type_name()));
+            }
+            (Value::List(_) | Value::Text(_), other) => {
+                return Err(format!("cannot index slice/array with type {}", other.type_name()));
+            }
+            (other, _) => return Err(format!("can't index item of type {}", other.type_name())),
+        };
+    }
+    Ok(value)
+}
+
+fn slice(values: &[Value]) -> Result<Value, String> {
+    let [value, bounds @ ..] = values else { return Ok(Value::Nil) };
+    let length = match value {
+        Value::Text(text) => text.len(),
+        Value::List(list) => list.len(),
+        other => return Err(format!("can't slice item of type {}", other.type_name())),
+    };
+    let mut ends = [0, length];
+    for (end, bound) in ends.iter_mut().zip(bounds) {
+        let (Value::Int(at) | Value::Long(at)) = bound else {
+            return Err(format!("cannot index slice/array with type {}", bound.type_name()));
+        };
+        *end =
+            usize::try_from(*at).ok().filter(|at| *at <= length).ok_or_else(|| format!("index out of range: {at}"))?;
+    }
+    let [start, end] = ends;
+    if start > end {
+        return Err(format!("invalid slice index: {start} > {end}"));
+    }
+    Ok(match value {
+        Value::Text(text) => {
+            Value::text(String::from_utf8_lossy(text.as_bytes().get(start..end).unwrap_or_default()).into_owned())
+        }
+        Value::List(list) => Value::List(Rc::new(list.get(start..end).unwrap_or_default().to_vec())),
+        _ => Value::Nil,
+    })
+}
+
+fn compare(name: &str, values: &[Value]) -> Result<bool, String> {
+    let [first, others @ ..] = values else { return Ok(false) };
+    if others.is_empty() {
+        return Err("missing argument for comparison".to_owned());
+    }
+    if name == "eq" || name == "ne" {
+        for other in others {
+            let equal = match (first, other) {
+                (Value::Nil, other) | (other, Value::Nil) => matches!(other, Value::Nil),
+                _ => ordering(first, other)? == Some(std::cmp::Ordering::Equal),
+            };
+            if equal {
+                return Ok(name == "eq");
+            }
+        }
+        return Ok(name == "ne");
+    }
+    if matches!(first, Value::Bool(_)) {
+        return Err("invalid type for comparison".to_owned());
+    }
+    let order = ordering(first, others.first().unwrap_or(&Value::Nil))?;
+    Ok(match name {
+        "lt" => order.is_some_and(std::cmp::Ordering::is_lt),
+        "le" => order.is_some_and(std::cmp::Ordering::is_le),
+        "gt" => order.is_some_and(std::cmp::Ordering::is_gt),
+        _ => order.is_some_and(std::cmp::Ordering::is_ge),
+    })
+}
+
+fn ordering(a: &Value, b: &Value) -> Result<Option<std::cmp::Ordering>, String> {
+    match (a, b) {
+        (Value::Int(a) | Value::Long(a), Value::Int(b) | Value::Long(b)) => Ok(Some(a.cmp(b))),
+        (Value::Float(a), Value::Float(b)) => Ok(a.partial_cmp(b)),
+        (Value::Text(a), Value::Text(b)) => Ok(Some(a.cmp(b))),
+        (Value::Bool(a), Value::Bool(b)) => Ok(Some(a.cmp(b))),
+        (Value::Bool(_) | Value::Int(_) | Value::Long(_) | Value::Float(_) | Value::Text(_), _)
+            if matches!(b, Value::Bool(_) | Value::Int(_) | Value::Long(_) | Value::Float(_) | Value::Text(_)) =>
+        {
+            Err("incompatible types for comparison".to_owned())
+        }
+        _ => Err("invalid type for comparison".to_owned()),
+    }
+}
+
+/// A text in a Go layout; what does not fit is the zero time. Zones but UTC are not known yet and taken for it.
+fn parse_time(layout: &str, _zone: &str, text: &str) -> Time {
+    Time::parse(layout, text, |_| (0, "UTC".to_owned())).unwrap_or_else(Time::zero)
+}
+
+/// The number of digits says the unit: days, seconds, milliseconds, microseconds or nanoseconds.
+fn unix_to_time(text: &str) -> Result<Time, String> {
+    let fail = |why: &str| format!("unable to parse time '{text}': {why}");
+    let number: i64 = text.parse().map_err(|_| {
+        fail(&format!("strconv.ParseInt: parsing {}: invalid syntax", crate::logql::units::quote(text)))
+    })?;
+    let unit = match text.len() {
+        5 => 86_400_000_000_000,
+        10 => 1_000_000_000,
+        13 => 1_000_000,
+        16 => 1_000,
+        19 => 1,
+        _ => return Err(fail("%!w(<nil>)")),
+    };
+    Ok(Time::utc(number.saturating_mul(unit)))
+}
+
+/// A method of a time.
+pub(super) fn time_method(time: &Time, name: &str, arguments: &[Value]) -> Result<Value, String> {
+    use chrono::{Datelike, Timelike};
+    let civil = time.civil();
+    let wanted = usize::from(name == "Format");
+    if arguments.len() != wanted {
+        return Err(format!("wrong number of args for {name}: want {wanted} got {}", arguments.len()));
+    }
+    Ok(match name {
+        "Format" => Value::text(time.format(Arguments(arguments).text(0))),
+        "String" => Value::text(time.show()),
+        "Unix" => Value::Long(time.ns.div_euclid(1_000_000_000)),
+        "UnixMilli" => Value::Long(time.ns.div_euclid(1_000_000)),
+        "UnixMicro" => Value::Long(time.ns.div_euclid(1_000)),
+        "UnixNano" => Value::Long(time.ns),
+        "UTC" | "Local" => Value::Time(Time::utc(time.ns)),
+        "Year" => Value::Int(i64::from(civil.year())),
+        "Month" => Value::text(civil.format("%B").to_string()),
+        "Day" => Value::Int(i64::from(civil.day())),
+        "YearDay" => Value::Int(i64::from(civil.ordinal())),
+        "Weekday" => Value::text(civil.format("%A").to_string()),
+        "Hour" => Value::Int(i64::from(civil.hour())),
+        "Minute" => Value::Int(i64::from(civil.minute())),
+        "Second" => Value::Int(i64::from(civil.second())),
+        "Nanosecond" => Value::Int(i64::from(civil.nanosecond())),
+        _ => return Err(format!("can't evaluate field {name} in type time.Time")),
+    })
+}
