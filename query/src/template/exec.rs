@@ -133,10 +133,8 @@ impl<'t> Execution<'t> {
             Value::Nil => Vec::new(),
             other => return self.fail(format!("range can't iterate over {}", other.show(self.context.labels()))),
         };
-        if items.is_empty() {
-            if let Some(nodes) = &branch.otherwise {
-                self.nodes(nodes, dot)?;
-            }
+        if let (true, Some(nodes)) = (items.is_empty(), &branch.otherwise) {
+            self.nodes(nodes, dot)?;
         }
         for (key, item) in items {
             let inner = self.variables.len();

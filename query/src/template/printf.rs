@@ -147,7 +147,7 @@ fn padded(flags: &Flags, text: String) -> String {
 }
 
 /// A number: zeros go behind the sign.
-fn signed(flags: &Flags, negative: bool, digits: String, zero: bool) -> String {
+fn signed(flags: &Flags, negative: bool, digits: &str, zero: bool) -> String {
     let sign = match (negative, flags.plus, flags.space) {
         (true, ..) => "-",
         (false, true, _) => "+",
@@ -183,14 +183,14 @@ fn integer(verb: char, flags: &Flags, value: i64) -> String {
         'b' if flags.sharp => "0b",
         _ => "",
     };
-    signed(flags, value < 0, format!("{prefix}{digits}"), flags.precision.is_none())
+    signed(flags, value < 0, &format!("{prefix}{digits}"), flags.precision.is_none())
 }
 
 fn float(verb: char, flags: &Flags, value: f64) -> String {
     if !value.is_finite() {
         let text = if value.is_nan() { "NaN" } else { "Inf" };
         let plus = flags.plus || (value.is_infinite() && value > 0.0 && verb != 'x');
-        return signed(&Flags { plus, zero: false, ..flags.clone() }, value < 0.0, text.to_owned(), false);
+        return signed(&Flags { plus, zero: false, ..flags.clone() }, value < 0.0, text, false);
     }
     let n = value.abs();
     let digits = match verb {
@@ -202,7 +202,7 @@ fn float(verb: char, flags: &Flags, value: f64) -> String {
         },
     };
     let digits = if verb.is_ascii_uppercase() { digits.to_uppercase() } else { digits };
-    signed(flags, value.is_sign_negative(), digits, true)
+    signed(flags, value.is_sign_negative(), &digits, true)
 }
 
 fn exponent(value: f64, precision: usize) -> String {

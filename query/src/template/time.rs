@@ -108,8 +108,7 @@ impl Time {
     pub(super) fn parse(layout: &str, text: &str, local: impl Fn(NaiveDateTime) -> (i32, String)) -> Option<Self> {
         let mut read = Read { year: 0, month: 1, day: 1, ..Read::default() };
         let (mut layout, mut rest) = (layout, text);
-        loop {
-            let Some(c) = layout.chars().next() else { break };
+        while let Some(c) = layout.chars().next() {
             match part(layout) {
                 Some((part, tail)) => {
                     rest = read.part(part, rest)?;

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use super::demand::Demand;
 use super::error_kind::{JSON, mark};
-use super::json_scan::{JsonError, JsonValue, Walk, each_element, each_member, text_of, unescape, value};
+use super::json_scan::{
+    JsonError, JsonValue, Walk, each_member, element_start, member_start, text_of, unescape, value,
+};
 use super::row::Row;
 use super::sanitize::{append, label_name};
 use crate::logql::ast::Extraction;
@@ -132,7 +134,7 @@ impl JsonExpressions {
         Ok(Self { places: extractions.iter().map(place).collect::<Result<_, String>>()? })
     }
 
-    /// A place that the line does not have becomes an empty label; so do all when the line is malformed.
+    /// A place that the line does not have becomes an empty label.
     pub(crate) fn process(&self, row: &mut Row<'_>, demand: &Demand) {
         if row.line().is_empty() || demand.is_met(row) {
             return;
@@ -144,9 +146,17 @@ impl JsonExpressions {
         row.with_line(|row, line, keep| {
             let mut missing = false;
             for (name, steps) in &self.places {
-                let Some(found) = find(line, steps) else {
-                    missing = true;
-                    continue;
+                let found = match find(line, steps) {
+                    Ok(Some(found)) => found,
+                    Ok(None) => {
+                        missing = true;
+                        continue;
+                    }
+                    Err(error) => {
+                        missing = true;
+                        mark(row, demand, JSON, Some(error.as_str().to_owned()));
+                        continue;
+                    }
                 };
                 let value = match found {
                     JsonValue::Null => Cow::Borrowed(""),
@@ -168,36 +178,20 @@ impl JsonExpressions {
     }
 }
 
-fn find<'l>(line: &'l str, steps: &[Step]) -> Option<JsonValue<'l>> {
-    let (mut found, _) = value(line, 0).ok()?;
+/// The value at a place; an error if it is there and malformed.
+fn find<'l>(line: &'l str, steps: &[Step]) -> Result<Option<JsonValue<'l>>, JsonError> {
+    let mut at = 0;
     for step in steps {
-        let mut next = None;
-        match (step, found) {
-            (Step::Key(wanted), JsonValue::Object(text)) => {
-                let _ = each_member(text, &mut |key, value| {
-                    if key == *wanted {
-                        next = Some(value);
-                        return Ok(Walk::Stop);
-                    }
-                    Ok(Walk::On)
-                });
-            }
-            (Step::Index(wanted), JsonValue::Array(text)) => {
-                let mut at = 0;
-                let _ = each_element(text, &mut |value| {
-                    if at == *wanted {
-                        next = Some(value);
-                        return Walk::Stop;
-                    }
-                    at += 1;
-                    Walk::On
-                });
-            }
-            _ => {}
+        let next = match step {
+            Step::Key(key) => member_start(line, at, key),
+            Step::Index(index) => element_start(line, at, *index),
+        };
+        match next {
+            Some(next) => at = next,
+            None => return Ok(None),
         }
-        found = next?;
     }
-    Some(found)
+    value(line, at).map(|(found, _)| Some(found))
 }
 
 /// `a.b[0]["c d"]`.
@@ -296,7 +290,7 @@ mod tests {
     #[test]
     fn paths() {
         let check = |path: &str, line: &str, found: Option<JsonValue<'_>>| {
-            assert_eq!(find(line, &parse_path(path).unwrap()), found, "{path} in {line}");
+            assert_eq!(find(line, &parse_path(path).unwrap()), Ok(found), "{path} in {line}");
         };
         let line = r#"{"a":{"b":[1,{"c d":"x"}]},"n":null,"a":2}"#;
         check("a.b[0]", line, Some(JsonValue::Number("1")));
@@ -306,6 +300,11 @@ mod tests {
         check("a.b[7]", line, None);
         check("z", line, None);
         check("[1]", "[1,2]", Some(JsonValue::Number("2")));
+        check("a", r#"{"b":{"a":2},"a":1,"c":"cut"#, Some(JsonValue::Number("1")));
+        check("a.b", r#"{"a":{"b":"x","#, Some(JsonValue::String("x")));
+        check("[3]", "[1,2]", None);
+        check("[0]", "[]", None);
+        assert_eq!(find(r#"{"a":NaN}"#, &parse_path("a").unwrap()), Err(JsonError::UnknownValue));
         for bad in ["", "a.", ".a", "a..b", "a[", "a[1.5]", "a[x]", "a b", "a-b", "a[\"x", "1"] {
             assert!(parse_path(bad).is_err(), "{bad}");
         }

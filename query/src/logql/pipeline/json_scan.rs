@@ -61,56 +61,67 @@ pub(crate) fn each_member<'l>(
     }
     at = token(text, at + 1).ok_or(JsonError::Json)?;
     loop {
-        match byte(text, at) {
-            b'"' => {}
-            b'}' => return Ok(Walk::On),
-            _ => return Err(JsonError::Object),
-        }
-        let (end, escaped) = string_end(text, at + 1).ok_or(JsonError::Json)?;
-        let raw = slice(text, at + 1, end);
-        let key = if escaped { Cow::Owned(unescape(raw).ok_or(JsonError::Escape)?) } else { Cow::Borrowed(raw) };
-        at = token(text, end + 1).ok_or(JsonError::Json)?;
-        if byte(text, at) != b':' {
-            return Err(JsonError::Json);
-        }
-        let (value, after) = value(text, at + 1)?;
+        let Some((key, value_at)) = key(text, at)? else { return Ok(Walk::On) };
+        let (value, after) = value(text, value_at)?;
         if member(key, value)? == Walk::Stop {
             return Ok(Walk::Stop);
         }
-        at = token(text, after).ok_or(JsonError::Array)?;
-        match byte(text, at) {
-            b'}' => return Ok(Walk::On),
-            b',' => at = token(text, at + 1).ok_or(JsonError::Array)?,
-            _ => return Err(JsonError::Object),
+        match next_member(text, after)? {
+            Some(next) => at = next,
+            None => return Ok(Walk::On),
         }
     }
 }
 
-/// Calls `element` with each element of an array, until it says stop.
-///
-/// # Errors
-/// Where the text stops to be JSON.
-pub(crate) fn each_element<'l>(text: &'l str, element: &mut dyn FnMut(JsonValue<'l>) -> Walk) -> Result<(), JsonError> {
-    let mut at = token(text, 0).ok_or(JsonError::Json)?;
-    if byte(text, at) != b'[' {
-        return Err(JsonError::Array);
+/// The key at `at` and where its value starts; `None` at the closing brace.
+fn key(text: &str, at: usize) -> Result<Option<(Cow<'_, str>, usize)>, JsonError> {
+    match byte(text, at) {
+        b'"' => {}
+        b'}' => return Ok(None),
+        _ => return Err(JsonError::Object),
     }
-    at = token(text, at + 1).ok_or(JsonError::Json)?;
-    if byte(text, at) == b']' {
-        return Ok(());
+    let (end, escaped) = string_end(text, at + 1).ok_or(JsonError::Json)?;
+    let raw = slice(text, at + 1, end);
+    let key = if escaped { Cow::Owned(unescape(raw).ok_or(JsonError::Escape)?) } else { Cow::Borrowed(raw) };
+    let colon = token(text, end + 1).ok_or(JsonError::Json)?;
+    if byte(text, colon) != b':' {
+        return Err(JsonError::Json);
     }
+    Ok(Some((key, colon + 1)))
+}
+
+/// Behind a value: where the next key is; `None` at the closing brace.
+fn next_member(text: &str, after: usize) -> Result<Option<usize>, JsonError> {
+    let at = token(text, after).ok_or(JsonError::Array)?;
+    match byte(text, at) {
+        b'}' => Ok(None),
+        b',' => token(text, at + 1).ok_or(JsonError::Array).map(Some),
+        _ => Err(JsonError::Object),
+    }
+}
+
+/// Where the value of a member of the object at `from` starts. What comes behind it is not looked at, so the object
+/// may be cut off there.
+pub(crate) fn member_start(text: &str, from: usize, wanted: &str) -> Option<usize> {
+    let mut at = token(text, from).filter(|&at| byte(text, at) == b'{')?;
+    at = token(text, at + 1)?;
     loop {
-        let (value, after) = value(text, at)?;
-        if element(value) == Walk::Stop {
-            return Ok(());
+        let (key, value_at) = key(text, at).ok()??;
+        if key == wanted {
+            return Some(value_at);
         }
-        at = token(text, after).ok_or(JsonError::Array)?;
-        match byte(text, at) {
-            b']' => return Ok(()),
-            b',' => at += 1,
-            _ => return Err(JsonError::Array),
-        }
+        at = next_member(text, value(text, value_at).ok()?.1).ok()??;
     }
+}
+
+/// Where an element of the array at `from` starts.
+pub(crate) fn element_start(text: &str, from: usize, wanted: usize) -> Option<usize> {
+    let mut at = token(text, from).filter(|&at| byte(text, at) == b'[')?;
+    for _ in 0..wanted {
+        at = token(text, value(text, at + 1).ok()?.1).filter(|&at| byte(text, at) == b',')?;
+    }
+    let start = token(text, at + 1)?;
+    (byte(text, start) != b']').then_some(start)
 }
 
 fn byte(text: &str, at: usize) -> u8 {
