@@ -1,0 +1,101 @@
+//! Walks protobuf messages in place: fields borrow from the body, unknown ones are passed over.
+
+use std::borrow::Cow;
+
+use crate::decoded::DecodeError;
+
+/// A field's value, as the wire has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wire<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Bytes(&'a [u8]),
+    Fixed32(u32),
+}
+
+impl<'a> Wire<'a> {
+    pub(crate) fn bytes(self) -> Result<&'a [u8], DecodeError> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            _ => Err(DecodeError::malformed("proto: wrong wire type for a length-delimited field")),
+        }
+    }
+
+    /// Text; bytes that are no UTF-8 are replaced, so that the rest of the record is not lost.
+    pub(crate) fn text(self) -> Result<Cow<'a, str>, DecodeError> {
+        Ok(String::from_utf8_lossy(self.bytes()?))
+    }
+
+    /// Any number as 64 bits.
+    pub(crate) fn number(self) -> Result<u64, DecodeError> {
+        match self {
+            Self::Varint(n) | Self::Fixed64(n) => Ok(n),
+            Self::Fixed32(n) => Ok(u64::from(n)),
+            Self::Bytes(_) => Err(DecodeError::malformed("proto: wrong wire type for a number")),
+        }
+    }
+}
+
+/// The fields of a message, in order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    rest: &'a [u8],
+    whole: usize,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn of(message: &'a [u8]) -> Self {
+        Self { rest: message, whole: message.len() }
+    }
+
+    /// The next field: its number and value; `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(u32, Wire<'a>)>, DecodeError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let tag = self.varint()?;
+        let field = u32::try_from(tag >> 3).ok().filter(|&f| f != 0).ok_or_else(|| self.bad("illegal tag"))?;
+        let value = match tag & 7 {
+            0 => Wire::Varint(self.varint()?),
+            1 => Wire::Fixed64(u64::from_le_bytes(self.array()?)),
+            2 => {
+                let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+                Wire::Bytes(self.take(length)?)
+            }
+            5 => Wire::Fixed32(u32::from_le_bytes(self.array()?)),
+            other => return Err(self.bad(&format!("illegal wireType {other}"))),
+        };
+        Ok(Some((field, value)))
+    }
+
+    fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let Some((&byte, rest)) = self.rest.split_first() else { return Err(self.bad("unexpected EOF")) };
+            self.rest = rest;
+            number |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(self.bad("integer overflow"))
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(|| self.bad("unexpected EOF"))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| DecodeError::malformed("proto: unexpected EOF"))
+    }
+
+    fn bad(&self, what: &str) -> DecodeError {
+        DecodeError::malformed(format!(
+            "proto: {what} at byte {} of a message of {}",
+            self.whole - self.rest.len(),
+            self.whole
+        ))
+    }
+}
