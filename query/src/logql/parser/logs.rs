@@ -6,6 +6,7 @@ use crate::logql::ast::{
 };
 use crate::logql::error::ParseError;
 use crate::logql::lexer::Token;
+use crate::logql::pipeline::{check_pattern, check_regexp};
 use crate::logql::regexp::RegexError;
 use crate::logql::units::parse_float;
 
@@ -30,6 +31,9 @@ impl Parser {
             return Ok(matchers);
         }
         loop {
+            if matchers.is_empty() && !matches!(self.peek(), Token::Identifier(_)) {
+                return Err(self.unexpected("IDENTIFIER or }"));
+            }
             let name = self.identifier()?;
             matchers.push(self.matcher(&name, Matcher::new)?);
             if !self.accept(",") {
@@ -127,8 +131,16 @@ impl Parser {
         Ok(match word {
             "json" => Stage::Json(self.extractions()?),
             "logfmt" => Stage::Logfmt(self.logfmt()?),
-            "pattern" => Stage::Pattern(self.text()?),
-            "regexp" => Stage::Regexp(self.text()?),
+            "pattern" => {
+                let pattern = self.text()?;
+                check_pattern(&pattern).map_err(ParseError::whole)?;
+                Stage::Pattern(pattern)
+            }
+            "regexp" => {
+                let regex = self.text()?;
+                check_regexp(&regex).map_err(ParseError::whole)?;
+                Stage::Regexp(regex)
+            }
             "unpack" => Stage::Unpack,
             "decolorize" => Stage::Decolorize,
             "line_format" => Stage::LineFormat(self.text()?),

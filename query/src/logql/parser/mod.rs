@@ -45,6 +45,9 @@ pub fn parse_unchecked(query: &str) -> Result<Expr, ParseError> {
         return Err(ParseError::whole(message));
     }
     let mut parser = Parser { tokens: tokens(query), at: 0, depth: 0, chained: 0 };
+    if *parser.peek() == Token::End {
+        return Err(ParseError::whole("syntax error: unexpected $end"));
+    }
     let expr = parser.expr()?;
     match parser.peek() {
         Token::End => Ok(expr),
@@ -113,7 +116,9 @@ impl Parser {
     }
 
     fn expect(&mut self, word: &str) -> Result<(), ParseError> {
-        if self.accept(word) { Ok(()) } else { Err(self.unexpected(word)) }
+        // Where an operand may go on, too much could follow to list it.
+        let expected = if word == ")" { "" } else { word };
+        if self.accept(word) { Ok(()) } else { Err(self.unexpected(expected)) }
     }
 
     fn identifier(&mut self) -> Result<String, ParseError> {

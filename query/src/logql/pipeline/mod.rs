@@ -168,18 +168,24 @@ pub(crate) fn reordered(stages: &[Stage]) -> Vec<&Stage> {
     ordered
 }
 
+/// Says what is wrong with the text of `| pattern`.
+pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
+    PatternParser::new(pattern).map(drop).map_err(|error| format!("invalid pattern parser: {error}"))
+}
+
+/// Says what is wrong with the text of `| regexp`.
+pub(crate) fn check_regexp(regex: &str) -> Result<(), String> {
+    RegexpParser::new(regex).map(drop).map_err(|error| format!("invalid regexp parser: {error}"))
+}
+
 fn step(stage: &Stage) -> Result<Step, ParseError> {
     let built = match stage {
         Stage::LineFilter(filter) => LineMatcher::new(filter).map(Step::Line),
         Stage::Json(extractions) if extractions.is_empty() => Ok(Step::Json),
         Stage::Json(extractions) => JsonExpressions::new(extractions).map(Step::JsonExpressions),
         Stage::Logfmt(logfmt) => LogfmtParser::new(logfmt).map(Step::Logfmt),
-        Stage::Pattern(pattern) => {
-            PatternParser::new(pattern).map(Step::Pattern).map_err(|error| format!("invalid pattern parser: {error}"))
-        }
-        Stage::Regexp(regex) => {
-            RegexpParser::new(regex).map(Step::Regexp).map_err(|error| format!("invalid regexp parser: {error}"))
-        }
+        Stage::Pattern(pattern) => PatternParser::new(pattern).map(Step::Pattern),
+        Stage::Regexp(regex) => RegexpParser::new(regex).map(Step::Regexp),
         Stage::Unpack => Ok(Step::Unpack),
         Stage::Decolorize => Ok(Step::Decolorize),
         Stage::LabelFilter(filter) => Condition::new(filter).map(Step::Filter),
