@@ -224,7 +224,7 @@ mod tests {
             ("ts=1 severity=debug level=\"error\" x", Level::Error),
             ("ts=1 SEVERITY=debug", Level::Debug),
             ("level=odd then an info", Level::Info),
-            ("a==b level=info", Level::Unknown),
+            ("a==b level=info", Level::Info),
             ("", Level::Unknown),
         ] {
             assert_eq!(from_line(line), level, "{line}");
