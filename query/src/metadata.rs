@@ -1,0 +1,157 @@
+//! Rows as LogQL sees them: what each record has beside its stream labels.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, Float64Array, Int64Array, StringArray,
+    UInt8Array,
+};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
+use storage::{Level, Rows, Stream, Value};
+
+use crate::logql::pipeline::Metadata;
+
+/// Loki's name for the level.
+pub(crate) const LEVEL: &str = "detected_level";
+/// Loki's name for the observed time.
+pub(crate) const OBSERVED: &str = "observed_timestamp";
+
+/// A column of attributes with its type known.
+#[derive(Debug)]
+pub(crate) enum Column<'r> {
+    Dictionary { keys: &'r arrow::array::Int32Array, values: &'r StringArray },
+    Text(&'r StringArray),
+    Int(&'r Int64Array),
+    Double(&'r Float64Array),
+    Bool(&'r BooleanArray),
+    Bytes(&'r BinaryArray),
+    Hex(&'r FixedSizeBinaryArray),
+}
+
+impl<'r> Column<'r> {
+    /// `None` for a type that storage never answers.
+    pub(crate) fn of(array: &'r ArrayRef) -> Option<Self> {
+        Some(match array.data_type() {
+            DataType::Dictionary(_, _) => {
+                let dictionary = array.as_dictionary_opt::<Int32Type>()?;
+                Self::Dictionary { keys: dictionary.keys(), values: dictionary.values().as_string_opt()? }
+            }
+            DataType::Utf8 => Self::Text(array.as_string_opt()?),
+            DataType::Int64 => Self::Int(array.as_primitive_opt::<Int64Type>()?),
+            DataType::Float64 => Self::Double(array.as_primitive_opt::<Float64Type>()?),
+            DataType::Boolean => Self::Bool(array.as_boolean_opt()?),
+            DataType::Binary => Self::Bytes(array.as_binary_opt()?),
+            DataType::FixedSizeBinary(_) => Self::Hex(array.as_fixed_size_binary_opt()?),
+            _ => return None,
+        })
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Self::Dictionary { keys, .. } => keys.is_null(row),
+            Self::Text(array) => array.is_null(row),
+            Self::Int(array) => array.is_null(row),
+            Self::Double(array) => array.is_null(row),
+            Self::Bool(array) => array.is_null(row),
+            Self::Bytes(array) => array.is_null(row),
+            Self::Hex(array) => array.is_null(row),
+        }
+    }
+
+    /// The value as text, if the row has one.
+    pub(crate) fn text(&self, row: usize) -> Option<Cow<'r, str>> {
+        if self.is_null(row) {
+            return None;
+        }
+        Some(match self {
+            Self::Dictionary { keys, values } => Cow::Borrowed(values.value(keys.value(row) as usize)),
+            Self::Text(array) => Cow::Borrowed(array.value(row)),
+            Self::Int(array) => Cow::Owned(Value::Int(array.value(row)).to_string()),
+            Self::Double(array) => Cow::Owned(Value::Double(array.value(row)).to_string()),
+            Self::Bool(array) => Cow::Borrowed(if array.value(row) { "true" } else { "false" }),
+            Self::Bytes(array) => Cow::Owned(Value::Bytes(array.value(row)).to_string()),
+            Self::Hex(array) => Cow::Owned(Value::Hex(array.value(row)).to_string()),
+        })
+    }
+}
+
+/// A piece of rows with everything resolved that looking up a label needs.
+#[derive(Debug)]
+pub(crate) struct RowsView<'r> {
+    pub(crate) rows: &'r Rows,
+    pub(crate) streams: &'r [Arc<Stream>],
+    /// For each row, its stream.
+    pub(crate) stream_of: Vec<u32>,
+    columns: Vec<(&'r str, Column<'r>)>,
+    level: Option<&'r UInt8Array>,
+    observed: Option<&'r Int64Array>,
+}
+
+impl<'r> RowsView<'r> {
+    pub(crate) fn new(rows: &'r Rows, streams: &'r [Arc<Stream>]) -> Self {
+        let mut stream_of = Vec::with_capacity(rows.timestamp.len());
+        for &(stream, count) in &rows.streams {
+            stream_of.extend(std::iter::repeat_n(stream, count as usize));
+        }
+        let columns = rows.attributes.iter().filter_map(|(key, array)| Some((key.as_ref(), Column::of(array)?)));
+        Self {
+            streams,
+            stream_of,
+            columns: columns.collect(),
+            level: rows.level.as_ref(),
+            observed: rows.observed.as_ref(),
+            rows,
+        }
+    }
+
+    pub(crate) fn stream(&self, row: usize) -> &'r Stream {
+        &self.streams[self.stream_of[row] as usize]
+    }
+
+    pub(crate) fn column(&self, name: &str) -> Option<&Column<'r>> {
+        self.columns.iter().find(|(key, _)| *key == name).map(|(_, column)| column)
+    }
+}
+
+impl<'a, 'r: 'a> Metadata<'a> for RowsView<'r> {
+    fn get(&self, record: usize, name: &str) -> Option<Cow<'a, str>> {
+        if let Some(value) = self.column(name).and_then(|column| column.text(record)) {
+            return Some(value);
+        }
+        if let Some(value) = self.stream(record).resource().get(name) {
+            return Some(Cow::Borrowed(value));
+        }
+        match name {
+            LEVEL => self.level.map(|level| Cow::Borrowed(Level::from_u8(level.value(record)).as_str())),
+            OBSERVED => self.observed.filter(|o| o.is_valid(record)).map(|o| Cow::Owned(o.value(record).to_string())),
+            _ => None,
+        }
+    }
+
+    fn each(&self, record: usize, visit: &mut dyn FnMut(&'a str, Cow<'a, str>)) {
+        let mut has_level = false;
+        let mut has_observed = false;
+        for (key, column) in &self.columns {
+            if let Some(value) = column.text(record) {
+                has_level |= *key == LEVEL;
+                has_observed |= *key == OBSERVED;
+                visit(key, value);
+            }
+        }
+        for (key, value) in self.stream(record).resource().iter() {
+            if self.column(key).is_none_or(|column| column.is_null(record)) {
+                has_level |= key == LEVEL;
+                visit(key, Cow::Borrowed(value));
+            }
+        }
+        if let Some(level) = self.level
+            && !has_level
+        {
+            visit(LEVEL, Cow::Borrowed(Level::from_u8(level.value(record)).as_str()));
+        }
+        if let Some(observed) = self.observed.filter(|o| !has_observed && o.is_valid(record)) {
+            visit(OBSERVED, Cow::Owned(observed.value(record).to_string()));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What of a snapshot a log selector can match: parts, streams and row ranges, pruned by everything that storage knows.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use storage::{AttributeSelection, Part, Predicate, Projection, Snapshot, StorageError, Stream, TimeRange};
+
+use crate::logql::pipeline::DUPLICATE_SUFFIX;
+use crate::logql::{LabelFilter, LogExpr, MatchOp, Matcher, Stage, literals};
+use crate::metadata::{LEVEL, OBSERVED};
+use crate::stats::Counters;
+
+/// A part with what is wanted of it.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    pub(crate) part: Part,
+    /// For each of the part's streams.
+    pub(crate) wanted: Vec<bool>,
+    /// Ascending row ranges that can match.
+    pub(crate) ranges: Vec<Range<u32>>,
+}
+
+impl Selected {
+    /// Newest and oldest time that a row of the ranges can have, both inside.
+    pub(crate) fn time_bounds(&self) -> Option<(i64, i64)> {
+        self.part.time_bounds()
+    }
+}
+
+/// Prunes a snapshot for `log` in `time`. Rows that remain are to be checked for time, text and attributes; streams
+/// are exact.
+pub(crate) fn select(
+    snapshot: &Snapshot,
+    log: &LogExpr,
+    time: &TimeRange,
+    counters: &Counters,
+) -> Result<Vec<Selected>, StorageError> {
+    let mut selected = Vec::new();
+    for part in &snapshot.parts {
+        Counters::add(&counters.parts, 1);
+        let wanted = wanted_streams(part.streams(), &log.matchers);
+        let mut ranges = Vec::new();
+        if wanted.contains(&true) {
+            let predicate = Predicate {
+                time: Some(time.clone()),
+                message: needles(log, part),
+                attributes: equalities(log, part, &wanted),
+                streams: Some(wanted.clone()),
+            };
+            ranges = part.prune(&predicate)?;
+        }
+        if ranges.is_empty() {
+            Counters::add(&counters.parts_pruned, 1);
+            continue;
+        }
+        Counters::add(&counters.rows_considered, ranges.iter().map(|r| u64::from(r.end - r.start)).sum());
+        selected.push(Selected { part: part.clone(), wanted, ranges });
+    }
+    Ok(selected)
+}
+
+/// Which streams the matchers want; a missing label counts as empty.
+pub(crate) fn wanted_streams(streams: &[Arc<Stream>], matchers: &[Matcher]) -> Vec<bool> {
+    let fits = |stream: &Arc<Stream>| {
+        matchers.iter().all(|matcher| matcher.matches(stream.labels().get(&matcher.name).unwrap_or_default()))
+    };
+    streams.iter().map(fits).collect()
+}
+
+fn needles(log: &LogExpr, part: &Part) -> Vec<Vec<storage::Needle>> {
+    if log.stages.is_empty() {
+        return Vec::new();
+    }
+    let names: std::cell::OnceCell<HashSet<String>> = std::cell::OnceCell::new();
+    let known = |name: &str| name == LEVEL || name == OBSERVED || names.get_or_init(|| all_names(part)).contains(name);
+    literals::needles(&log.stages, &known)
+}
+
+/// Every name that a record of the part can have as a stream label, resource attribute or attribute.
+fn all_names(part: &Part) -> HashSet<String> {
+    let mut names: HashSet<String> = part.attribute_keys().iter().map(|key| key.to_string()).collect();
+    for stream in part.streams() {
+        for (name, _) in stream.labels().iter().chain(stream.resource().iter()) {
+            if !names.contains(name) {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+/// Attributes that must have a value: from filters that come before anything that could make such a label, on names that
+/// no wanted stream has itself.
+fn equalities(log: &LogExpr, part: &Part, wanted: &[bool]) -> Vec<(Arc<str>, Vec<String>)> {
+    let mut found = Vec::new();
+    for stage in &log.stages {
+        match stage {
+            Stage::LineFilter(_) => {}
+            Stage::LabelFilter(filter) => conjuncts(filter, &mut found),
+            _ => break,
+        }
+    }
+    found.retain(|(name, values): &(Arc<str>, Vec<String>)| {
+        let of_stream =
+            |stream: &Arc<Stream>| stream.labels().get(name).is_some() || stream.resource().get(name).is_some();
+        !values.iter().any(String::is_empty)
+            && ![LEVEL, OBSERVED].contains(&name.as_ref())
+            && !name.starts_with("__")
+            && !name.ends_with(DUPLICATE_SUFFIX)
+            && !part.streams().iter().zip(wanted).any(|(stream, wanted)| *wanted && of_stream(stream))
+    });
+    found
+}
+
+fn conjuncts(filter: &LabelFilter, found: &mut Vec<(Arc<str>, Vec<String>)>) {
+    match filter {
+        LabelFilter::And(left, right) => {
+            conjuncts(left, found);
+            conjuncts(right, found);
+        }
+        LabelFilter::Text(matcher) if matches!(matcher.op, MatchOp::Equal | MatchOp::Regex) => {
+            if let Some(values) = matcher.exact_values() {
+                found.push((Arc::clone(&matcher.name), values.into_iter().map(str::to_owned).collect()));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Which columns looking up `names` needs; `None` needs all.
+pub(crate) fn projection(names: Option<&[&str]>, message: bool) -> Projection {
+    let Some(names) = names else {
+        return Projection { observed: true, level: true, message, attributes: AttributeSelection::All };
+    };
+    let mut keys: Vec<Arc<str>> = Vec::new();
+    for name in names {
+        keys.push(Arc::from(*name));
+        if let Some(stem) = name.strip_suffix(DUPLICATE_SUFFIX) {
+            keys.push(Arc::from(stem));
+        }
+    }
+    keys.sort();
+    keys.dedup();
+    let has = |name: &str| keys.iter().any(|k| **k == *name);
+    Projection {
+        observed: has(OBSERVED),
+        level: has(LEVEL),
+        message,
+        attributes: if keys.is_empty() { AttributeSelection::None } else { AttributeSelection::Keys(keys) },
+    }
+}
+
+/// Cuts ranges into pieces of about `rows` rows, for threads to share.
+pub(crate) fn pieces(ranges: &[Range<u32>], rows: u32) -> Vec<Vec<Range<u32>>> {
+    let mut pieces: Vec<Vec<Range<u32>>> = Vec::new();
+    let (mut current, mut filled) = (Vec::new(), 0);
+    for range in ranges {
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start + (rows - filled));
+            current.push(start..end);
+            filled += end - start;
+            start = end;
+            if filled >= rows {
+                pieces.push(std::mem::take(&mut current));
+                filled = 0;
+            }
+        }
+    }
+    if !current.is_empty() {
+        pieces.push(current);
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_all_rows_in_order() {
+        assert_eq!(pieces(&[0..5, 7..8, 10..22], 6), [vec![0..5, 7..8], vec![10..16], vec![16..22]]);
+        assert!(pieces(&[], 6).is_empty());
+    }
+}

@@ -1,0 +1,52 @@
+//! What a query looked at.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counted while a query runs, by all of its threads.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub(crate) parts: AtomicU64,
+    pub(crate) parts_pruned: AtomicU64,
+    pub(crate) rows_considered: AtomicU64,
+    pub(crate) rows_read: AtomicU64,
+    pub(crate) bytes_read: AtomicU64,
+    pub(crate) rows_matched: AtomicU64,
+}
+
+/// What a query looked at, when it is done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Segments and memtables that overlap the time range.
+    pub parts: u64,
+    /// Of these, ruled out without reading a row.
+    pub parts_pruned: u64,
+    /// Rows in them that the stream selector and time range leave.
+    pub rows_considered: u64,
+    /// Rows that were read.
+    pub rows_read: u64,
+    /// Bytes of text that were read.
+    pub bytes_read: u64,
+    /// Rows that came through all filters.
+    pub rows_matched: u64,
+    /// From start to end.
+    pub nanos: u64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self, nanos: u64) -> QueryStats {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        QueryStats {
+            parts: of(&self.parts),
+            parts_pruned: of(&self.parts_pruned),
+            rows_considered: of(&self.rows_considered),
+            rows_read: of(&self.rows_read),
+            bytes_read: of(&self.bytes_read),
+            rows_matched: of(&self.rows_matched),
+            nanos,
+        }
+    }
+}
