@@ -1,13 +1,23 @@
 //! Pruning, scan, LogQL and SQL.
 
 pub mod budget;
+pub mod engine;
 pub mod error;
+pub mod label_set;
+mod log_query;
 pub mod logql;
 mod metadata;
 pub mod number;
+mod parallel;
+mod range;
 mod scan;
 pub mod stats;
 pub mod template;
 
+pub use budget::{Budget, CancelOnDrop};
+pub use engine::{Answer, Engine, QueryLimits, Request};
 pub use error::QueryError;
+pub use label_set::LabelSet;
+pub use log_query::{Direction, Entry, LogQuery, LogStream};
+pub use range::Steps;
 pub use stats::QueryStats;

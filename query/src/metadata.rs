@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
 use storage::{Level, Rows, Stream, Value};
 
 use crate::logql::pipeline::Metadata;
+use crate::logql::units::parse_float;
 
 /// Loki's name for the level.
 pub(crate) const LEVEL: &str = "detected_level";
@@ -59,6 +60,24 @@ impl<'r> Column<'r> {
         }
     }
 
+    /// The value as a number: `None` without one, `Err` if it is something else.
+    pub(crate) fn number(&self, row: usize) -> Option<Result<f64, ()>> {
+        if self.is_null(row) {
+            return None;
+        }
+        let parsed = |text: &str| match text {
+            "" => None,
+            text => Some(parse_float(text).map_err(drop)),
+        };
+        match self {
+            Self::Int(array) => Some(Ok(array.value(row) as f64)),
+            Self::Double(array) => Some(Ok(array.value(row))),
+            Self::Dictionary { keys, values } => parsed(values.value(keys.value(row) as usize)),
+            Self::Text(array) => parsed(array.value(row)),
+            Self::Bool(_) | Self::Bytes(_) | Self::Hex(_) => Some(Err(())),
+        }
+    }
+
     /// The value as text, if the row has one.
     pub(crate) fn text(&self, row: usize) -> Option<Cow<'r, str>> {
         if self.is_null(row) {
@@ -73,6 +92,20 @@ impl<'r> Column<'r> {
             Self::Bytes(array) => Cow::Owned(Value::Bytes(array.value(row)).to_string()),
             Self::Hex(array) => Cow::Owned(Value::Hex(array.value(row)).to_string()),
         })
+    }
+}
+
+/// What a record of a stream has by the stream alone.
+#[derive(Debug)]
+pub(crate) struct StreamOnly<'s>(pub(crate) &'s Stream);
+
+impl<'a> Metadata<'a> for StreamOnly<'a> {
+    fn get(&self, _: usize, name: &str) -> Option<Cow<'a, str>> {
+        self.0.resource().get(name).map(Cow::Borrowed)
+    }
+
+    fn each(&self, _: usize, visit: &mut dyn FnMut(&'a str, Cow<'a, str>)) {
+        self.0.resource().iter().for_each(|(name, value)| visit(name, Cow::Borrowed(value)));
     }
 }
 
@@ -107,6 +140,14 @@ impl<'r> RowsView<'r> {
 
     pub(crate) fn stream(&self, row: usize) -> &'r Stream {
         &self.streams[self.stream_of[row] as usize]
+    }
+
+    /// Whether some row's stream or resource has the label.
+    pub(crate) fn any_stream_has(&self, name: &str) -> bool {
+        self.rows.streams.iter().any(|(stream, _)| {
+            let stream = &self.streams[*stream as usize];
+            stream.labels().get(name).is_some() || stream.resource().get(name).is_some()
+        })
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<&Column<'r>> {

@@ -12,20 +12,13 @@ use crate::metadata::{LEVEL, OBSERVED};
 use crate::stats::Counters;
 
 /// A part with what is wanted of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Selected {
     pub(crate) part: Part,
     /// For each of the part's streams.
     pub(crate) wanted: Vec<bool>,
     /// Ascending row ranges that can match.
     pub(crate) ranges: Vec<Range<u32>>,
-}
-
-impl Selected {
-    /// Newest and oldest time that a row of the ranges can have, both inside.
-    pub(crate) fn time_bounds(&self) -> Option<(i64, i64)> {
-        self.part.time_bounds()
-    }
 }
 
 /// Prunes a snapshot for `log` in `time`. Rows that remain are to be checked for time, text and attributes; streams
@@ -149,6 +142,11 @@ pub(crate) fn projection(names: Option<&[&str]>, message: bool) -> Projection {
         message,
         attributes: if keys.is_empty() { AttributeSelection::None } else { AttributeSelection::Keys(keys) },
     }
+}
+
+/// The number of each row of the ranges.
+pub(crate) fn row_numbers(ranges: &[Range<u32>]) -> Vec<u32> {
+    ranges.iter().cloned().flatten().collect()
 }
 
 /// Cuts ranges into pieces of about `rows` rows, for threads to share.

@@ -70,8 +70,7 @@ impl Pipeline {
     /// # Errors
     /// When the text of a stage (a regex, pattern, template, path) is malformed.
     pub fn new(stages: &[Stage]) -> Result<Self, ParseError> {
-        let stages = reordered(stages).into_iter().map(step).collect::<Result<_, _>>()?;
-        Ok(Self { stages, demand: Demand::All })
+        Ok(Self { stages: steps(stages)?, demand: Demand::All })
     }
 
     /// True if records come out as they went in.
@@ -88,6 +87,22 @@ impl Pipeline {
     /// True if there is nothing but line filters: neither labels nor the line change.
     pub fn only_filters_lines(&self) -> bool {
         self.stages.iter().all(|step| matches!(step, Step::Line(_)))
+    }
+
+    /// True if there is nothing but filters: neither labels nor the line change, and all line filters lead.
+    pub(crate) fn only_filters(&self) -> bool {
+        self.stages.iter().all(|step| matches!(step, Step::Line(_) | Step::Filter(_)))
+    }
+
+    /// Whether something behind the leading line filters can drop a record.
+    pub(crate) fn drops_after_leading(&self) -> bool {
+        let mut rest = self.stages.iter().skip_while(|step| matches!(step, Step::Line(_)));
+        rest.any(|step| matches!(step, Step::Line(_) | Step::Filter(_)))
+    }
+
+    /// Whether any stage looks at the line.
+    pub(crate) fn reads_line(&self) -> bool {
+        !self.stages.iter().all(|step| matches!(step, Step::Filter(_) | Step::Keep(_) | Step::Drop(_)))
     }
 
     /// Runs all stages. False if the record is filtered out.
@@ -166,6 +181,16 @@ pub(crate) fn reordered(stages: &[Stage]) -> Vec<&Stage> {
     }
     ordered.append(&mut waiting);
     ordered
+}
+
+/// The stages, ready to run. If all of them are filters, those of the line come first: they cost least, and a filter
+/// changes nothing that another looks at.
+fn steps(stages: &[Stage]) -> Result<Vec<Step>, ParseError> {
+    let mut steps = reordered(stages).into_iter().map(step).collect::<Result<Vec<_>, _>>()?;
+    if steps.iter().all(|step| matches!(step, Step::Line(_) | Step::Filter(_))) {
+        steps.sort_by_key(|step| !matches!(step, Step::Line(_)));
+    }
+    Ok(steps)
 }
 
 /// Says what is wrong with the text of `| pattern`.

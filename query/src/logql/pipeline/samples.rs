@@ -3,9 +3,9 @@
 use super::demand::Demand;
 use super::error_kind::SAMPLE;
 use super::label_filter::Condition;
-use super::row::{GroupBy, PRESERVE_ERROR_LABEL, Row};
-use super::{Pipeline, Step, reordered, step};
-use crate::logql::ast::{Conversion, Grouping, RangeAggregation, RangeOp, VectorAggregation, VectorOp};
+use super::row::{DUPLICATE_SUFFIX, GroupBy, PRESERVE_ERROR_LABEL, Row};
+use super::{Pipeline, Step, steps};
+use crate::logql::ast::{Conversion, Grouping, MatchOp, RangeAggregation, RangeOp, VectorAggregation, VectorOp};
 use crate::logql::error::ParseError;
 use crate::logql::units::{parse_bytes, parse_float, parse_go_duration};
 
@@ -37,7 +37,12 @@ impl SampleExtractor {
     /// When the text of a stage is malformed.
     pub fn new(range: &RangeAggregation, outer: Option<&VectorAggregation>) -> Result<Self, ParseError> {
         let grouping = effective_grouping(range, outer);
-        let stages = reordered(&range.log.stages).into_iter().map(step).collect::<Result<Vec<_>, _>>()?;
+        let mut stages = steps(&range.log.stages)?;
+        if let Some(unwrap) = &range.unwrap
+            && stages.iter().all(|stage| matches!(stage, Step::Line(_) | Step::Filter(_)))
+        {
+            stages.retain(|stage| !asks_for_presence(stage, &unwrap.label));
+        }
         let filters = range.unwrap.iter().flat_map(|u| &u.filters).map(Condition::new);
         let filters = filters.collect::<Result<Vec<_>, _>>().map_err(ParseError::whole)?;
         let value = match (&range.unwrap, range.op) {
@@ -95,6 +100,52 @@ impl SampleExtractor {
         self.filters.iter().all(|filter| filter.holds(row)).then_some(value)
     }
 
+    /// Whether a row that passed [`Pipeline::leading_line_filters`] passes everything else, whatever number it has.
+    pub(crate) fn passes_after(&self, row: &mut Row<'_>) -> bool {
+        self.pipeline.run_after(row) && self.filters.iter().all(|filter| filter.holds(row))
+    }
+
+    /// The labels that decide, beside line filters, whether a record passes and to which series it belongs, if there
+    /// are only filters and a grouping by names.
+    pub(crate) fn deciding_names(&self) -> Option<Vec<String>> {
+        let groups = match &self.group_by {
+            GroupBy::Nothing => &[][..],
+            GroupBy::By(groups) => groups,
+            GroupBy::All | GroupBy::Without(_) => return None,
+        };
+        if !self.pipeline.only_filters() {
+            return None;
+        }
+        let mut names: Vec<String> = groups.to_vec();
+        self.each_filter_name(&mut |name| names.push(name.to_owned()));
+        let stems: Vec<String> =
+            names.iter().filter_map(|name| name.strip_suffix(DUPLICATE_SUFFIX).map(str::to_owned)).collect();
+        names.extend(stems);
+        names.sort_unstable();
+        names.dedup();
+        Some(names)
+    }
+
+    /// Which metadata a record's way can look at. `None` means any.
+    pub(crate) fn metadata_names(&self) -> Option<Vec<&str>> {
+        let mut names = self.pipeline.metadata_names()?;
+        match &self.group_by {
+            GroupBy::Nothing => {}
+            GroupBy::By(groups) => names.extend(groups.iter().map(String::as_str)),
+            GroupBy::All | GroupBy::Without(_) => return None,
+        }
+        self.filters.iter().for_each(|filter| filter.each_name(&mut |name| names.push(name)));
+        if let SampleValue::Label(label, _) = &self.value {
+            names.push(label);
+        }
+        Some(names)
+    }
+
+    fn each_filter_name<'s>(&'s self, visit: &mut impl FnMut(&'s str)) {
+        self.pipeline.stages.iter().for_each(|stage| stage.each_name(visit));
+        self.filters.iter().for_each(|filter| filter.each_name(visit));
+    }
+
     /// The error of a row that was extracted, if it fails the query, in Loki's words.
     pub fn fatal_error(row: &Row<'_>) -> Option<String> {
         let error = row.error()?;
@@ -109,6 +160,12 @@ impl SampleExtractor {
              The label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n"
         ))
     }
+}
+
+/// `| x != ""` says nothing that `unwrap x` does not say: without a value there is no sample.
+fn asks_for_presence(stage: &Step, label: &str) -> bool {
+    matches!(stage, Step::Filter(Condition::Text(matcher))
+        if *matcher.name == *label && matcher.op == MatchOp::NotEqual && matcher.value.is_empty())
 }
 
 fn convert(text: &str, conversion: Conversion) -> Result<f64, String> {

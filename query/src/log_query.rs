@@ -1,0 +1,413 @@
+//! Log queries: the newest, or oldest, lines that come through a pipeline.
+//!
+//! Two passes. The first finds which rows are wanted, reading only the columns that the filters look at, parts with the
+//! newest rows first, until no part that is left can hold anything newer than what was found. The second reads these few
+//! rows whole and runs them through the pipeline for their labels.
+
+use std::collections::BinaryHeap;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use rustc_hash::FxHashMap;
+use storage::{AttributeSelection, Projection, Rows, Snapshot, TimeRange};
+
+use crate::engine::Context;
+use crate::error::QueryError;
+use crate::label_set::LabelSet;
+use crate::logql::LogExpr;
+use crate::logql::pipeline::{Category, Pipeline, Row};
+use crate::metadata::RowsView;
+use crate::parallel::for_each;
+use crate::scan::{Selected, pieces, projection, row_numbers, select};
+use crate::stats::Counters;
+
+/// Rows that one thread takes at a time.
+const PIECE_ROWS: u32 = 32_768;
+/// Rows of the first wave of parts; each wave takes twice as many as the one before.
+const WAVE_ROWS: u64 = 262_144;
+
+/// Which lines come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// The newest first.
+    #[default]
+    Backward,
+    /// The oldest first.
+    Forward,
+}
+
+/// What to answer of a log query.
+#[derive(Debug, Clone)]
+pub struct LogQuery {
+    /// Streams and pipeline.
+    pub log: LogExpr,
+    /// Which times.
+    pub time: TimeRange,
+    /// How many lines.
+    pub limit: usize,
+    /// Which of them, when there are more.
+    pub direction: Direction,
+    /// Answer structured metadata and parsed labels apart from stream labels.
+    pub categorize: bool,
+}
+
+/// Lines with the same labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogStream {
+    /// Stream labels; all labels unless the query categorizes.
+    pub labels: LabelSet,
+    /// In the direction of the query.
+    pub entries: Vec<Entry>,
+}
+
+/// A line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Nanoseconds since 1970.
+    pub timestamp: i64,
+    /// The text, as the pipeline left it.
+    pub line: String,
+    /// Structured metadata, if the query categorizes.
+    pub metadata: LabelSet,
+    /// Labels made by the pipeline, if the query categorizes.
+    pub parsed: LabelSet,
+}
+
+/// A found row: `rank` is smaller for what comes first. Ties go by place, so that an answer is the same each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    rank: i64,
+    part: u32,
+    row: u32,
+}
+
+impl Direction {
+    /// Smaller for what comes first; its own inverse.
+    fn rank(self, timestamp: i64) -> i64 {
+        match self {
+            Self::Forward => timestamp,
+            Self::Backward => !timestamp,
+        }
+    }
+}
+
+/// The best rows found so far.
+struct Top {
+    limit: usize,
+    /// The worst of them on top.
+    heap: BinaryHeap<Found>,
+}
+
+impl Top {
+    /// Rows of this rank and above are of no use.
+    fn bar(&self) -> i64 {
+        match self.heap.peek() {
+            Some(worst) if self.heap.len() >= self.limit => worst.rank,
+            _ => i64::MAX,
+        }
+    }
+
+    fn push(&mut self, found: Found) {
+        if self.heap.len() < self.limit {
+            self.heap.push(found);
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && found < *worst
+        {
+            *worst = found;
+        }
+    }
+}
+
+/// Answers a log query; streams in the order of their first lines.
+///
+/// # Errors
+/// See [`QueryError`].
+pub(crate) fn run(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery) -> Result<Vec<LogStream>, QueryError> {
+    let pipeline = Pipeline::new(&query.log.stages)?;
+    if query.limit == 0 || query.time.start >= query.time.end {
+        return Ok(Vec::new());
+    }
+    let mut selected = select(snapshot, &query.log, &query.time, context.counters)?;
+    let best_rank = |part: &Selected| {
+        let (first, last) = part.part.time_bounds().unwrap_or_default();
+        let best = if query.direction == Direction::Forward { first } else { last };
+        query.direction.rank(best.clamp(query.time.start, query.time.end - 1))
+    };
+    selected.sort_by_key(best_rank);
+    let found = find(context, query, &pipeline, &selected, &best_rank)?;
+    Counters::add(&context.counters.rows_matched, found.len() as u64);
+    group(read_whole(context, query, &pipeline, &selected, &found)?)
+}
+
+/// The first pass: which rows.
+fn find(
+    context: &Context<'_>,
+    query: &LogQuery,
+    pipeline: &Pipeline,
+    selected: &[Selected],
+    best_rank: &dyn Fn(&Selected) -> i64,
+) -> Result<Vec<Found>, QueryError> {
+    let filters = Filters::new(pipeline);
+    let top = Mutex::new(Top { limit: query.limit, heap: BinaryHeap::new() });
+    let (mut at, mut wave_rows) = (0, WAVE_ROWS);
+    while let Some(part) = selected.get(at) {
+        if best_rank(part) > top.lock().unwrap_or_else(PoisonError::into_inner).bar() {
+            break;
+        }
+        let (mut work, mut rows) = (Vec::new(), 0);
+        while let Some(part) = selected.get(at).filter(|_| rows < wave_rows) {
+            let ranges = match filters.none {
+                true => ends_of_runs(part, query),
+                false => part.ranges.clone(),
+            };
+            rows += ranges.iter().map(|r| u64::from(r.end - r.start)).sum::<u64>().max(1);
+            work.extend(pieces(&ranges, PIECE_ROWS).into_iter().map(|piece| (at as u32, piece)));
+            at += 1;
+        }
+        for_each(
+            context.pool,
+            &work,
+            || (),
+            |(), (part, ranges)| find_in(context, query, &filters, *part, &selected[*part as usize], ranges, &top),
+        )?;
+        wave_rows *= 2;
+    }
+    let top = top.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(top.heap.into_sorted_vec())
+}
+
+/// What the first pass has to look at.
+struct Filters<'p> {
+    pipeline: &'p Pipeline,
+    projection: Projection,
+    /// Every row is wanted.
+    none: bool,
+    /// Something behind the leading line filters can drop a row.
+    labels: bool,
+}
+
+impl<'p> Filters<'p> {
+    fn new(pipeline: &'p Pipeline) -> Self {
+        let lines = pipeline.leading_line_filters().next().is_some();
+        let labels = pipeline.drops_after_leading();
+        let projection = match labels {
+            false => Projection { message: lines, ..Projection::default() },
+            true => projection(pipeline.metadata_names().as_deref(), pipeline.reads_line()),
+        };
+        Self { pipeline, projection, none: !lines && !labels, labels }
+    }
+}
+
+fn find_in(
+    context: &Context<'_>,
+    query: &LogQuery,
+    filters: &Filters<'_>,
+    number: u32,
+    part: &Selected,
+    ranges: &[Range<u32>],
+    top: &Mutex<Top>,
+) -> Result<(), QueryError> {
+    let mut hits: Vec<Found> = Vec::new();
+    for rows in part.part.read(ranges, Some(&part.wanted), &filters.projection)? {
+        let rows = rows?;
+        context.look_at(&rows)?;
+        let bar = top.lock().unwrap_or_else(PoisonError::into_inner).bar();
+        let wanted = |at: &usize| {
+            let time = rows.timestamp.value(*at);
+            query.time.contains(&time) && query.direction.rank(time) < bar
+        };
+        let numbers = row_numbers(&rows.ranges);
+        let mut hit = |at: usize| {
+            let rank = query.direction.rank(rows.timestamp.value(at));
+            hits.push(Found { rank, part: number, row: numbers[at] });
+        };
+        let candidates = (0..numbers.len()).filter(wanted);
+        if filters.none {
+            candidates.for_each(&mut hit);
+        } else {
+            filter_rows(context, filters, part, &rows, candidates, &mut hit);
+        }
+        let mut top = top.lock().unwrap_or_else(PoisonError::into_inner);
+        hits.drain(..).for_each(|found| top.push(found));
+    }
+    Ok(())
+}
+
+fn filter_rows(
+    context: &Context<'_>,
+    filters: &Filters<'_>,
+    part: &Selected,
+    rows: &Rows,
+    candidates: impl Iterator<Item = usize>,
+    hit: &mut dyn FnMut(usize),
+) {
+    let lines: Vec<_> = filters.pipeline.leading_line_filters().collect();
+    let line = |at: usize| rows.message.as_ref().map_or("", |message| message.value(at));
+    let candidates = candidates.filter(|at| lines.iter().all(|filter| filter.matches(line(*at))));
+    if !filters.labels {
+        candidates.for_each(hit);
+        return;
+    }
+    let view = RowsView::new(rows, part.part.streams());
+    let mut row = Row::new(&view).at(context.now);
+    for at in candidates {
+        row.start(at, view.stream(at).labels(), rows.timestamp.value(at), line(at));
+        if filters.pipeline.run_after(&mut row) {
+            hit(at);
+        }
+    }
+}
+
+/// Without a filter, only the ends of each run can be among the wanted.
+fn ends_of_runs(part: &Selected, query: &LogQuery) -> Vec<Range<u32>> {
+    let Some(runs) = part.part.runs() else { return part.ranges.clone() };
+    // Rows outside of the time range are not known before they are read: then the ends say nothing.
+    let inside = |first: i64, last: i64| match query.direction {
+        Direction::Backward => last < query.time.end,
+        Direction::Forward => first >= query.time.start,
+    };
+    let limit = u32::try_from(query.limit).unwrap_or(u32::MAX);
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for run in runs.iter().filter(|run| part.wanted[run.stream as usize]) {
+        if run.last < query.time.start || run.first >= query.time.end {
+            continue;
+        }
+        let mut rows = run.rows.clone();
+        if inside(run.first, run.last) {
+            match query.direction {
+                Direction::Backward => rows.start = rows.start.max(rows.end.saturating_sub(limit)),
+                Direction::Forward => rows.end = rows.end.min(rows.start.saturating_add(limit)),
+            }
+        }
+        match ranges.last_mut() {
+            Some(last) if last.end == rows.start => last.end = rows.end,
+            _ => ranges.push(rows),
+        }
+    }
+    ranges
+}
+
+/// A row of the answer with the labels under which it is shown.
+struct Whole {
+    place: Found,
+    labels: LabelSet,
+    entry: Entry,
+}
+
+/// The second pass: reads the rows whole.
+fn read_whole(
+    context: &Context<'_>,
+    query: &LogQuery,
+    pipeline: &Pipeline,
+    selected: &[Selected],
+    found: &[Found],
+) -> Result<Vec<Whole>, QueryError> {
+    let mut by_part: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+    for found in found {
+        by_part.entry(found.part).or_default().push(found.row);
+    }
+    let mut work: Vec<(u32, Vec<Range<u32>>)> = Vec::new();
+    for (part, mut rows) in by_part {
+        rows.sort_unstable();
+        let mut ranges: Vec<Range<u32>> = Vec::new();
+        for row in rows {
+            match ranges.last_mut() {
+                Some(last) if last.end == row => last.end += 1,
+                _ => ranges.push(row..row + 1),
+            }
+        }
+        work.extend(spans(ranges).into_iter().map(|ranges| (part, ranges)));
+    }
+    let projection = Projection { observed: true, level: true, message: true, attributes: AttributeSelection::All };
+    let states = for_each(context.pool, &work, Vec::new, |wholes: &mut Vec<Whole>, (number, ranges)| {
+        let part = &selected[*number as usize];
+        for rows in part.part.read(ranges, Some(&part.wanted), &projection)? {
+            let rows = rows?;
+            context.look_at(&rows)?;
+            let before = wholes.len();
+            whole_rows(context, query, pipeline, *number, part, &rows, wholes);
+            let bytes = |whole: &Whole| {
+                whole.entry.line.len()
+                    + whole.labels.memory_bytes()
+                    + whole.entry.metadata.memory_bytes()
+                    + whole.entry.parsed.memory_bytes()
+                    + size_of::<Whole>()
+            };
+            context.budget.take(wholes[before..].iter().map(bytes).sum::<usize>() as u64)?;
+        }
+        Ok(())
+    })?;
+    let mut wholes: Vec<Whole> = states.into_iter().flatten().collect();
+    wholes.sort_unstable_by_key(|whole| whole.place);
+    Ok(wholes)
+}
+
+/// Cuts ranges where the part's rows are far enough apart that threads do not unpack the same pages.
+fn spans(ranges: Vec<Range<u32>>) -> Vec<Vec<Range<u32>>> {
+    let mut spans: Vec<Vec<Range<u32>>> = Vec::new();
+    let mut span_of = None;
+    for range in ranges {
+        let span = range.start / PIECE_ROWS;
+        match spans.last_mut() {
+            Some(last) if span_of == Some(span) => last.push(range),
+            _ => spans.push(vec![range]),
+        }
+        span_of = Some(span);
+    }
+    spans
+}
+
+fn whole_rows(
+    context: &Context<'_>,
+    query: &LogQuery,
+    pipeline: &Pipeline,
+    number: u32,
+    part: &Selected,
+    rows: &Rows,
+    wholes: &mut Vec<Whole>,
+) {
+    let view = RowsView::new(rows, part.part.streams());
+    let mut row = Row::new(&view).at(context.now);
+    for (at, place) in row_numbers(&rows.ranges).into_iter().enumerate() {
+        let timestamp = rows.timestamp.value(at);
+        let line = rows.message.as_ref().map_or("", |message| message.value(at));
+        row.start(at, view.stream(at).labels(), timestamp, line);
+        if !pipeline.run(&mut row) {
+            continue;
+        }
+        let (labels, metadata, parsed) = shown_labels(&row, query.categorize);
+        wholes.push(Whole {
+            place: Found { rank: query.direction.rank(timestamp), part: number, row: place },
+            labels,
+            entry: Entry { timestamp, line: row.into_line().into_owned(), metadata, parsed },
+        });
+    }
+}
+
+/// A row's labels as the answer shows them: those of the group, then structured metadata and parsed labels if they are
+/// to be apart.
+pub(crate) fn shown_labels(row: &Row<'_>, categorize: bool) -> (LabelSet, LabelSet, LabelSet) {
+    let (mut labels, mut metadata, mut parsed) = (Vec::new(), Vec::new(), Vec::new());
+    row.each(|category, name, value| {
+        let pair = (name.to_owned(), value.to_owned());
+        match category {
+            Category::Metadata if categorize => metadata.push(pair),
+            Category::Parsed if categorize => parsed.push(pair),
+            _ => labels.push(pair),
+        }
+    });
+    (LabelSet::new(&mut labels), LabelSet::new(&mut metadata), LabelSet::new(&mut parsed))
+}
+
+fn group(wholes: Vec<Whole>) -> Result<Vec<LogStream>, QueryError> {
+    let mut streams: Vec<LogStream> = Vec::new();
+    let mut place: FxHashMap<LabelSet, usize> = FxHashMap::default();
+    for whole in wholes {
+        let at = *place.entry(whole.labels).or_insert_with_key(|labels| {
+            streams.push(LogStream { labels: labels.clone(), entries: Vec::new() });
+            streams.len() - 1
+        });
+        streams[at].entries.push(whole.entry);
+    }
+    Ok(streams)
+}

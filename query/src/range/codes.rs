@@ -1,0 +1,223 @@
+//! Rows as small numbers: rows with the same number are the same to a query that looks at a few labels only.
+//!
+//! Filters and groupings of such a query are then worked out once for each distinct combination of values, not for
+//! each row. Numbers stay the same over all parts that one thread reads.
+
+use arrow::array::{Array, Int32Array, StringArray};
+use rustc_hash::FxHashMap;
+use storage::{Rows, Stream};
+
+use crate::metadata::{Column, LEVEL, OBSERVED, RowsView};
+
+/// Combinations beyond which everything is forgotten, so that memory stays bounded.
+const COMBINATIONS_MAX: usize = 1 << 21;
+/// A dictionary's value that was not looked up yet.
+const UNKNOWN: u32 = u32::MAX;
+
+/// Numbers for the values of some labels.
+#[derive(Debug)]
+pub(super) struct Coder {
+    names: Vec<String>,
+    slots: Vec<Slot>,
+    /// For each slot behind the first in use, the numbers of (number so far, the slot's value).
+    pairs: Vec<FxHashMap<(u32, u32), u32>>,
+    streams: FxHashMap<Box<[u8]>, u32>,
+    combinations: usize,
+    scratch: Vec<u8>,
+    column: Vec<u32>,
+}
+
+/// What one label, the level or the observed time had as values.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Some rows had it; from then on it takes part in every number.
+    in_use: bool,
+    texts: FxHashMap<Box<[u8]>, u32>,
+    numbers: FxHashMap<(u8, u64), u32>,
+    dictionary: Dictionary,
+}
+
+/// The numbers of a dictionary's values.
+#[derive(Debug, Default)]
+struct Dictionary {
+    /// Holds on to the values, so that their place says which they are.
+    values: Option<StringArray>,
+    codes: Vec<u32>,
+}
+
+impl Coder {
+    /// For queries that look at these labels.
+    pub(super) fn new(names: Vec<String>) -> Self {
+        let slots = (0..names.len() + 2).map(|_| Slot::default()).collect();
+        Self {
+            pairs: (0..names.len() + 2).map(|_| FxHashMap::default()).collect(),
+            names,
+            slots,
+            streams: FxHashMap::default(),
+            combinations: 0,
+            scratch: Vec::new(),
+            column: Vec::new(),
+        }
+    }
+
+    /// True if so many values came by that the numbers should begin anew.
+    pub(super) fn is_full(&self) -> bool {
+        self.combinations > COMBINATIONS_MAX
+    }
+
+    /// The number of what a stream says to the labels.
+    pub(super) fn stream(&mut self, stream: &Stream) -> u32 {
+        self.scratch.clear();
+        for set in [stream.labels(), stream.resource()] {
+            for (at, name) in self.names.iter().enumerate() {
+                if let Some(value) = set.get(name) {
+                    self.scratch.extend_from_slice(&(at as u32 + 1).to_le_bytes());
+                    self.scratch.extend_from_slice(&(value.len() as u32).to_le_bytes());
+                    self.scratch.extend_from_slice(value.as_bytes());
+                }
+            }
+            self.scratch.extend_from_slice(&[0; 4]);
+        }
+        if let Some(&code) = self.streams.get(self.scratch.as_slice()) {
+            return code;
+        }
+        let code = self.streams.len() as u32;
+        self.streams.insert(self.scratch.as_slice().into(), code);
+        self.combinations += 1;
+        code
+    }
+
+    /// The numbers of the rows at `selected`, by what they have beside their stream; 0 has nothing. True if numbers that
+    /// were given before have lost their meaning.
+    pub(super) fn rows(&mut self, rows: &Rows, view: &RowsView<'_>, selected: &[u32], codes: &mut Vec<u32>) -> bool {
+        codes.clear();
+        let mut anew = false;
+        let mut first = true;
+        for at in 0..self.slots.len() {
+            let slot = &mut self.slots[at];
+            let before = slot.texts.len() + slot.numbers.len();
+            self.column.clear();
+            let is_there = match self.names.get(at) {
+                Some(name) => view.column(name).is_some_and(|column| {
+                    slot.column(column, selected, &mut self.column);
+                    true
+                }),
+                None => slot.fixed(rows, at - self.names.len(), &self.names, selected, &mut self.column),
+            };
+            self.combinations += slot.texts.len() + slot.numbers.len() - before;
+            if is_there && !slot.in_use {
+                slot.in_use = true;
+                anew = true;
+            }
+            if !slot.in_use {
+                continue;
+            }
+            self.column.resize(selected.len(), 0);
+            if std::mem::take(&mut first) {
+                std::mem::swap(codes, &mut self.column);
+                continue;
+            }
+            let pairs = &mut self.pairs[at];
+            let before = pairs.len();
+            for (code, value) in codes.iter_mut().zip(&self.column) {
+                let next = pairs.len() as u32 + 1;
+                *code = if (*code, *value) == (0, 0) { 0 } else { *pairs.entry((*code, *value)).or_insert(next) };
+            }
+            self.combinations += pairs.len() - before;
+        }
+        codes.resize(selected.len(), 0);
+        anew
+    }
+}
+
+impl Slot {
+    fn column(&mut self, column: &Column<'_>, selected: &[u32], codes: &mut Vec<u32>) {
+        match column {
+            Column::Dictionary { keys, values } => self.dictionary(keys, values, selected, codes),
+            Column::Text(array) => self.each(array, selected, codes, |slot, at| slot.text(array.value(at).as_bytes())),
+            Column::Bytes(array) => self.each(array, selected, codes, |slot, at| slot.text(array.value(at))),
+            Column::Hex(array) => self.each(array, selected, codes, |slot, at| slot.text(array.value(at))),
+            Column::Int(array) => self.each(array, selected, codes, |slot, at| slot.number(0, array.value(at) as u64)),
+            Column::Double(array) => {
+                self.each(array, selected, codes, |slot, at| slot.number(1, array.value(at).to_bits()));
+            }
+            Column::Bool(array) => self.each(array, selected, codes, |slot, at| slot.number(2, array.value(at).into())),
+        }
+    }
+
+    /// The level and the observed time, which are columns of their own.
+    fn fixed(&mut self, rows: &Rows, which: usize, names: &[String], selected: &[u32], codes: &mut Vec<u32>) -> bool {
+        let wanted = [LEVEL, OBSERVED][which];
+        if !names.iter().any(|name| name == wanted) {
+            return false;
+        }
+        match (which, &rows.level, &rows.observed) {
+            (0, Some(level), _) => {
+                codes.extend(selected.iter().map(|at| u32::from(level.value(*at as usize)) + 1));
+                true
+            }
+            (1, _, Some(observed)) => {
+                self.each(observed, selected, codes, |slot, at| slot.number(0, observed.value(at) as u64));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn each(
+        &mut self,
+        array: &dyn Array,
+        selected: &[u32],
+        codes: &mut Vec<u32>,
+        code: impl Fn(&mut Self, usize) -> u32,
+    ) {
+        for &at in selected {
+            codes.push(if array.is_null(at as usize) { 0 } else { code(self, at as usize) });
+        }
+    }
+
+    fn dictionary(&mut self, keys: &Int32Array, values: &StringArray, selected: &[u32], codes: &mut Vec<u32>) {
+        let known = self.dictionary.values.as_ref().is_some_and(|known| is_same(known, values));
+        if !known {
+            self.dictionary.codes.clear();
+            self.dictionary.codes.resize(values.len(), UNKNOWN);
+            self.dictionary.values = Some(values.clone());
+        }
+        let no_nulls = keys.null_count() == 0;
+        for &at in selected {
+            let at = at as usize;
+            if !no_nulls && keys.is_null(at) {
+                codes.push(0);
+                continue;
+            }
+            let key = keys.value(at) as usize;
+            let mut code = self.dictionary.codes[key];
+            if code == UNKNOWN {
+                code = self.text(values.value(key).as_bytes());
+                self.dictionary.codes[key] = code;
+            }
+            codes.push(code);
+        }
+    }
+
+    fn text(&mut self, text: &[u8]) -> u32 {
+        if let Some(&code) = self.texts.get(text) {
+            return code;
+        }
+        let code = (self.texts.len() + self.numbers.len()) as u32 + 1;
+        self.texts.insert(text.into(), code);
+        code
+    }
+
+    fn number(&mut self, kind: u8, bits: u64) -> u32 {
+        let next = (self.texts.len() + self.numbers.len()) as u32 + 1;
+        *self.numbers.entry((kind, bits)).or_insert(next)
+    }
+}
+
+/// Whether two arrays are the same values at the same place.
+fn is_same(a: &StringArray, b: &StringArray) -> bool {
+    a.len() == b.len()
+        && a.values().as_ptr() == b.values().as_ptr()
+        && a.offsets().inner().inner().as_ptr() == b.offsets().inner().inner().as_ptr()
+}

@@ -1,0 +1,512 @@
+//! Range aggregations: from lines to numbers at steps.
+//!
+//! Three ways, the cheapest that a query allows:
+//! - *runs*: without filters, and if series depend on streams alone, whole runs of rows are counted from the segment's
+//!   table of runs.
+//! - *codes*: if there are only filters, and everything but the line filters depends on a few labels, filters and
+//!   groupings are worked out once for each combination of their values ([`codes`]).
+//! - *rows*: otherwise each line goes through the pipeline.
+
+mod accumulate;
+mod codes;
+mod windows;
+
+use std::ops::Range;
+
+use arrow::array::StringArray;
+use storage::{Part, Projection, Rows, Snapshot, Stream};
+
+pub use windows::Steps;
+pub(crate) use windows::reach;
+
+use self::accumulate::Accumulator;
+use self::codes::Coder;
+use self::windows::Windows;
+use crate::engine::Context;
+use crate::error::QueryError;
+use crate::logql::pipeline::{LineMatcher, Metadata, Row, SampleExtractor, SampleValue};
+use crate::logql::vector::Series;
+use crate::logql::{Conversion, RangeAggregation, VectorAggregation};
+use crate::metadata::{Column, LEVEL, OBSERVED, RowsView, StreamOnly};
+use crate::parallel::for_each;
+use crate::scan::{Selected, pieces, projection, select};
+use crate::stats::Counters;
+
+/// Rows that one thread takes at a time.
+const PIECE_ROWS: u32 = 65_536;
+/// Runs that one thread counts at a time, at least.
+const RUNS_AT_ONCE: usize = 4096;
+
+/// The series of a range aggregation that stands directly in `outer`.
+///
+/// # Errors
+/// See [`QueryError`].
+pub(crate) fn series(
+    context: &Context<'_>,
+    snapshot: &Snapshot,
+    range: &RangeAggregation,
+    outer: Option<&VectorAggregation>,
+    steps: &Steps,
+) -> Result<Vec<Series>, QueryError> {
+    let extractor = SampleExtractor::new(range, outer)?;
+    let time = reach(steps, range.range_ns, range.offset_ns);
+    let selected = select(snapshot, &range.log, &time, context.counters)?;
+    let plan = Plan::new(range, &extractor, steps);
+    let work = plan.work(selected);
+    let states = for_each(
+        context.pool,
+        &work,
+        || Reader::new(&plan),
+        |reader, work| {
+            match work {
+                Work::Runs(part, runs) => reader.runs(part, runs)?,
+                Work::Rows(part, ranges) => {
+                    for rows in part.part.read(ranges, Some(&part.wanted), &plan.projection)? {
+                        let rows = rows?;
+                        context.look_at(&rows)?;
+                        reader.rows(context, &part.part, &rows)?;
+                    }
+                }
+            }
+            Counters::add(&context.counters.rows_matched, std::mem::take(&mut reader.matched));
+            reader.numbers.settle(&context.budget)
+        },
+    )?;
+    let mut states = states.into_iter().map(|reader| reader.numbers);
+    let Some(mut numbers) = states.next() else { return Ok(Vec::new()) };
+    for more in states {
+        context.budget.check()?;
+        numbers.merge(more);
+    }
+    Ok(numbers.finish(range, steps))
+}
+
+/// How a query's lines are read.
+struct Plan<'p> {
+    range: &'p RangeAggregation,
+    extractor: &'p SampleExtractor,
+    steps: &'p Steps,
+    windows: Windows,
+    lines: Vec<&'p LineMatcher>,
+    counts_bytes: bool,
+    /// The labels that filters and grouping look at, if that is all that matters.
+    names: Option<Vec<String>>,
+    /// The label that is a number, if nothing else looks at it.
+    number: Option<&'p str>,
+    projection: Projection,
+    /// There are no filters at all.
+    all_lines: bool,
+}
+
+/// A piece of work for one thread.
+enum Work {
+    /// Some runs of a part, to be counted whole.
+    Runs(Selected, Vec<Range<usize>>),
+    Rows(Selected, Vec<Range<u32>>),
+}
+
+impl<'p> Plan<'p> {
+    fn new(range: &'p RangeAggregation, extractor: &'p SampleExtractor, steps: &'p Steps) -> Self {
+        let pipeline = extractor.pipeline();
+        let lines: Vec<_> = pipeline.leading_line_filters().collect();
+        let counts_bytes = *extractor.value() == SampleValue::Bytes;
+        let names = extractor.deciding_names();
+        let number = match extractor.value() {
+            SampleValue::Label(label, Conversion::Number)
+                if names.as_ref().is_some_and(|names| !names.contains(label)) =>
+            {
+                Some(label.as_str())
+            }
+            _ => None,
+        };
+        let names = names.map(|mut names| {
+            match (extractor.value(), number) {
+                (SampleValue::Label(label, _), None) if !names.contains(label) => names.push(label.clone()),
+                _ => {}
+            }
+            names
+        });
+        let read = match &names {
+            Some(names) => Some(names.iter().map(String::as_str).chain(number).collect::<Vec<_>>()),
+            None => extractor.metadata_names(),
+        };
+        let message = !lines.is_empty() || counts_bytes || (names.is_none() && pipeline.reads_line());
+        let projection = projection(read.as_deref(), message);
+        Self {
+            range,
+            extractor,
+            steps,
+            windows: Windows::new(steps, range.range_ns, range.offset_ns),
+            all_lines: pipeline.is_noop() && !matches!(extractor.value(), SampleValue::Label(..)),
+            lines,
+            counts_bytes,
+            names,
+            number,
+            projection,
+        }
+    }
+
+    fn work(&self, selected: Vec<Selected>) -> Vec<Work> {
+        let mut work = Vec::new();
+        for part in selected {
+            let ranges = match self.countable_runs(&part) {
+                Some((runs, ranges)) => {
+                    if !runs.is_empty() {
+                        work.extend(chunked(runs).into_iter().map(|runs| Work::Runs(part.clone(), runs)));
+                    }
+                    ranges
+                }
+                None => part.ranges.clone(),
+            };
+            work.extend(pieces(&ranges, PIECE_ROWS).into_iter().map(|piece| Work::Rows(part.clone(), piece)));
+        }
+        work
+    }
+
+    /// The runs that can be counted without reading them, and the rows of the others.
+    fn countable_runs(&self, part: &Selected) -> Option<(Vec<Range<usize>>, Vec<Range<u32>>)> {
+        let names = self.names.as_ref().filter(|_| self.all_lines)?;
+        let runs = part.part.runs()?;
+        let keys = part.part.attribute_keys();
+        let in_rows = |name: &String| {
+            let stem = name.strip_suffix(crate::logql::pipeline::DUPLICATE_SUFFIX).unwrap_or(name);
+            let is = |name: &str| name == LEVEL || name == OBSERVED || keys.iter().any(|key| **key == *name);
+            is(name) || is(stem)
+        };
+        if names.iter().any(in_rows) {
+            return None;
+        }
+        let mut windows = self.windows.clone();
+        let (mut whole, mut rest): (Vec<Range<usize>>, Vec<Range<u32>>) = (Vec::new(), Vec::new());
+        for (at, run) in runs.iter().enumerate().filter(|(_, run)| part.wanted[run.stream as usize]) {
+            match windows.steps_of_all(run.first, run.last) {
+                Some(None) => {}
+                Some(Some(_)) => match whole.last_mut() {
+                    Some(last) if last.end == at => last.end += 1,
+                    _ => whole.push(at..at + 1),
+                },
+                None => match rest.last_mut() {
+                    Some(last) if last.end == run.rows.start => last.end = run.rows.end,
+                    _ => rest.push(run.rows.clone()),
+                },
+            }
+        }
+        Some((whole, rest))
+    }
+}
+
+fn chunked(runs: Vec<Range<usize>>) -> Vec<Vec<Range<usize>>> {
+    let (mut chunks, mut chunk, mut filled) = (Vec::new(), Vec::new(), 0);
+    for run in runs {
+        filled += run.len();
+        chunk.push(run);
+        if filled >= RUNS_AT_ONCE {
+            chunks.push(std::mem::take(&mut chunk));
+            filled = 0;
+        }
+    }
+    if !chunk.is_empty() {
+        chunks.push(chunk);
+    }
+    chunks
+}
+
+/// What one thread has read so far.
+struct Reader<'p> {
+    plan: &'p Plan<'p>,
+    numbers: Accumulator,
+    windows: Windows,
+    coder: Coder,
+    /// By number of stream and number of row: what was worked out before.
+    outcomes: Vec<Vec<Outcome>>,
+    results: Vec<(u32, f64)>,
+    matched: u64,
+    selected: Vec<u32>,
+    codes: Vec<u32>,
+    key: Vec<u8>,
+}
+
+/// What becomes of rows of a combination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Outcome(u32);
+
+impl Outcome {
+    const UNKNOWN: Self = Self(0);
+    const DROPPED: Self = Self(1);
+
+    fn of(result: usize) -> Self {
+        Self(result as u32 + 2)
+    }
+
+    fn result(self) -> Option<usize> {
+        (self.0 >= 2).then(|| self.0 as usize - 2)
+    }
+}
+
+impl<'p> Reader<'p> {
+    fn new(plan: &'p Plan<'p>) -> Self {
+        Self {
+            plan,
+            numbers: Accumulator::new(plan.range, plan.steps.count),
+            windows: plan.windows.clone(),
+            coder: Coder::new(plan.names.clone().unwrap_or_default()),
+            outcomes: Vec::new(),
+            results: Vec::new(),
+            matched: 0,
+            selected: Vec::new(),
+            codes: Vec::new(),
+            key: Vec::new(),
+        }
+    }
+
+    /// Forgets what was worked out for numbers that have lost their meaning.
+    fn forget(&mut self) {
+        self.outcomes.clear();
+        self.results.clear();
+    }
+
+    /// Counts whole runs.
+    fn runs(&mut self, part: &Selected, runs: &[Range<usize>]) -> Result<(), QueryError> {
+        let all = part.part.runs().unwrap_or_default();
+        let streams = part.part.streams();
+        for run in runs.iter().flat_map(|range| &all[range.clone()]) {
+            let stream = &streams[run.stream as usize];
+            let view = StreamOnly(stream);
+            let Some((group, _)) = self.outcome(&view, stream, 0, 0, run.first)? else { continue };
+            let lines = f64::from(run.rows.end - run.rows.start);
+            let value = if self.plan.counts_bytes { run.message_bytes as f64 } else { lines };
+            if let Some(steps) = self.windows.steps_of(run.first) {
+                self.numbers.add_total(group, steps, value, lines);
+                self.matched += u64::from(run.rows.end - run.rows.start);
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, context: &Context<'_>, part: &Part, rows: &Rows) -> Result<(), QueryError> {
+        if self.coder.is_full() {
+            self.coder = Coder::new(self.plan.names.clone().unwrap_or_default());
+            self.forget();
+        }
+        self.select(rows);
+        if self.selected.is_empty() {
+            return Ok(());
+        }
+        let view = RowsView::new(rows, part.streams());
+        match &self.plan.names {
+            Some(_) if self.plan.number.is_none_or(|label| !view.any_stream_has(label)) => {
+                self.coded_rows(part, rows, &view)
+            }
+            _ => self.single_rows(context, rows, &view),
+        }
+    }
+
+    /// The rows whose time and text are wanted.
+    fn select(&mut self, rows: &Rows) {
+        self.selected.clear();
+        let lines = &self.plan.lines;
+        let filtered = rows.message.as_ref().filter(|_| !lines.is_empty());
+        for (at, &time) in rows.timestamp.values().iter().enumerate() {
+            if self.windows.steps_of(time).is_some()
+                && filtered.is_none_or(|message| lines.iter().all(|line| line.matches(message.value(at))))
+            {
+                self.selected.push(at as u32);
+            }
+        }
+    }
+
+    fn coded_rows(&mut self, part: &Part, rows: &Rows, view: &RowsView<'_>) -> Result<(), QueryError> {
+        let mut codes = std::mem::take(&mut self.codes);
+        let selected = std::mem::take(&mut self.selected);
+        if self.coder.rows(rows, view, &selected, &mut codes) {
+            self.forget();
+        }
+        let number = self.plan.number.map(|label| Number::new(view.column(label)));
+        let bytes = rows.message.as_ref().filter(|_| self.plan.counts_bytes);
+        let streams = part.streams();
+        let (mut at, mut run_end) = (0, 0);
+        for &(stream, count) in &rows.streams {
+            run_end += count;
+            let first = at;
+            while selected.get(at).is_some_and(|row| *row < run_end) {
+                at += 1;
+            }
+            if first < at {
+                let stream = &streams[stream as usize];
+                let run = (&selected[first..at], &codes[first..at]);
+                self.coded_run(stream, run, rows, view, number.as_ref(), bytes)?;
+            }
+        }
+        (self.codes, self.selected) = (codes, selected);
+        Ok(())
+    }
+
+    /// Rows of one stream.
+    fn coded_run(
+        &mut self,
+        stream: &Stream,
+        (selected, codes): (&[u32], &[u32]),
+        rows: &Rows,
+        view: &RowsView<'_>,
+        number: Option<&Number<'_>>,
+        bytes: Option<&StringArray>,
+    ) -> Result<(), QueryError> {
+        let stream_code = self.coder.stream(stream) as usize;
+        for (&row, &code) in selected.iter().zip(codes) {
+            let row = row as usize;
+            let time = rows.timestamp.value(row);
+            let known = self.outcomes.get(stream_code).and_then(|o| o.get(code as usize)).copied();
+            let result = match known.unwrap_or(Outcome::UNKNOWN) {
+                Outcome::UNKNOWN => self.work_out(view, stream, (stream_code, code), row, time)?,
+                outcome => outcome.result(),
+            };
+            let Some((group, mut value)) = result.map(|at| self.results[at]) else { continue };
+            match (number, bytes) {
+                (Some(number), _) => match number.value(row) {
+                    Some(Ok(number)) => value = number,
+                    Some(Err(())) => {
+                        self.single_row(view, rows, row)?;
+                        continue;
+                    }
+                    None => continue,
+                },
+                (None, Some(message)) => value = message.value_length(row).into(),
+                (None, None) => {}
+            }
+            self.matched += 1;
+            self.add(group, time, value);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, group: u32, time: i64, value: f64) {
+        if self.numbers.keeps_totals() {
+            if let Some(steps) = self.windows.steps_of(time) {
+                self.numbers.add_total(group, steps, value, 1.0);
+            }
+        } else {
+            self.numbers.add_sample(group, time, value);
+        }
+    }
+
+    /// Group and value of rows of a combination, if they pass.
+    fn outcome<'a>(
+        &mut self,
+        view: &'a dyn Metadata<'a>,
+        stream: &'a Stream,
+        code: u32,
+        row: usize,
+        time: i64,
+    ) -> Result<Option<(u32, f64)>, QueryError> {
+        let stream_code = self.coder.stream(stream) as usize;
+        let known = self.outcomes.get(stream_code).and_then(|o| o.get(code as usize)).copied();
+        let result = match known.unwrap_or(Outcome::UNKNOWN) {
+            Outcome::UNKNOWN => self.work_out(view, stream, (stream_code, code), row, time)?,
+            outcome => outcome.result(),
+        };
+        Ok(result.map(|at| self.results[at]))
+    }
+
+    fn work_out<'a>(
+        &mut self,
+        view: &'a dyn Metadata<'a>,
+        stream: &'a Stream,
+        (stream_code, code): (usize, u32),
+        record: usize,
+        time: i64,
+    ) -> Result<Option<usize>, QueryError> {
+        let mut row = Row::new(view);
+        row.start(record, stream.labels(), time, "");
+        let extractor = self.plan.extractor;
+        let value = match self.plan.number {
+            Some(_) => extractor.passes_after(&mut row).then_some(0.0),
+            None => extractor.extract_after(&mut row),
+        };
+        let outcome = match value {
+            None => Outcome::DROPPED,
+            Some(value) => {
+                let group = self.group(&row)?;
+                self.results.push((group, value));
+                Outcome::of(self.results.len() - 1)
+            }
+        };
+        if self.outcomes.len() <= stream_code {
+            self.outcomes.resize(stream_code + 1, Vec::new());
+        }
+        let outcomes = &mut self.outcomes[stream_code];
+        if outcomes.len() <= code as usize {
+            outcomes.resize(code as usize + 1, Outcome::UNKNOWN);
+        }
+        outcomes[code as usize] = outcome;
+        Ok(outcome.result())
+    }
+
+    fn group(&mut self, row: &Row<'_>) -> Result<u32, QueryError> {
+        if let Some(message) = SampleExtractor::fatal_error(row) {
+            return Err(QueryError::BadQuery(message));
+        }
+        let by = self.plan.extractor.group_by();
+        self.key.clear();
+        row.write_key(by, &mut self.key);
+        Ok(self.numbers.group(&self.key, || row.grouped_labels(by)))
+    }
+
+    /// Each selected row through the whole pipeline.
+    fn single_rows(&mut self, context: &Context<'_>, rows: &Rows, view: &RowsView<'_>) -> Result<(), QueryError> {
+        let selected = std::mem::take(&mut self.selected);
+        let mut row = Row::new(view).at(context.now);
+        for &at in &selected {
+            self.one(&mut row, view, rows, at as usize)?;
+        }
+        self.selected = selected;
+        Ok(())
+    }
+
+    fn single_row(&mut self, view: &RowsView<'_>, rows: &Rows, at: usize) -> Result<(), QueryError> {
+        self.one(&mut Row::new(view), view, rows, at)
+    }
+
+    fn one<'a>(
+        &mut self,
+        row: &mut Row<'a>,
+        view: &'a RowsView<'a>,
+        rows: &'a Rows,
+        at: usize,
+    ) -> Result<(), QueryError> {
+        let time = rows.timestamp.value(at);
+        row.start(at, view.stream(at).labels(), time, rows.message.as_ref().map_or("", |message| message.value(at)));
+        if let Some(value) = self.plan.extractor.extract_after(row) {
+            let group = self.group(row)?;
+            self.matched += 1;
+            self.add(group, time, value);
+        }
+        Ok(())
+    }
+}
+
+/// A column whose values are numbers, or are read as such.
+struct Number<'r>(Option<&'r Column<'r>>);
+
+impl<'r> Number<'r> {
+    fn new(column: Option<&'r Column<'r>>) -> Self {
+        Self(column)
+    }
+
+    /// `None` without a value, `Err` if it is no number.
+    #[inline]
+    fn value(&self, row: usize) -> Option<Result<f64, ()>> {
+        self.0?.number(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_chunked_whole() {
+        assert_eq!(chunked(vec![0..5000, 6000..6010]), [vec![0..5000], vec![6000..6010]]);
+        let none: Vec<Vec<Range<usize>>> = Vec::new();
+        assert_eq!(chunked(Vec::new()), none);
+    }
+}
