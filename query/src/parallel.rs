@@ -68,7 +68,7 @@ mod tests {
                 Ok(())
             };
             let sums = for_each(&pool, &items, || 0, add).unwrap();
-            assert_eq!(sums.iter().sum::<usize>(), items.iter().sum());
+            assert_eq!(sums.iter().sum::<usize>(), items.iter().sum::<usize>());
             let fail = |(): &mut (), item: &usize| if *item == 1 { Err(QueryError::Cancelled) } else { Ok(()) };
             assert_eq!(for_each(&pool, &items, || (), fail).is_err(), count > 1);
         }
