@@ -2,8 +2,12 @@
 //! the server stops, [`AppState::house`] says why not.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use storage::Clock;
+use ingest::admit::Admission;
+use query::Engine;
+use storage::{Clock, Store};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{Config, MemoryShares};
 use crate::error::{ApiError, Kind};
@@ -32,7 +36,44 @@ pub(crate) struct AppState {
 
 /// What is there once the data folder is open.
 #[derive(Debug)]
-pub(crate) struct House {}
+pub(crate) struct House {
+    /// Everything on disk.
+    pub(crate) store: Arc<Store>,
+    /// Everything that is asked.
+    pub(crate) engine: Engine,
+    /// Room for requests that are being taken in.
+    pub(crate) admission: Arc<Admission>,
+    /// Places for queries.
+    pub(crate) queries: Places,
+}
+
+/// Places for queries: so many run at once, some more wait for a while.
+#[derive(Debug)]
+pub(crate) struct Places {
+    places: Arc<Semaphore>,
+    wait_max: Duration,
+}
+
+impl Places {
+    /// `count` places; whoever waits longer than `wait_max` for one is told to come back.
+    pub(crate) fn new(count: usize, wait_max: Duration) -> Self {
+        Self { places: Arc::new(Semaphore::new(count)), wait_max }
+    }
+
+    /// Takes a place, to be held while the query runs.
+    ///
+    /// # Errors
+    /// `Busy` when none becomes free in time.
+    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        match tokio::time::timeout(self.wait_max, Arc::clone(&self.places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(ApiError::new(
+                Kind::Busy,
+                "too many queries are running: try again in a second, or raise query.concurrent_max",
+            )),
+        }
+    }
+}
 
 impl AppState {
     /// A server that is not ready yet.

@@ -27,6 +27,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server (what happens without a command, too).
     Serve(ServeArgs),
+    /// Send log files to a server: plain text, JSON lines, .gz, .zst, or - for standard input.
+    Import(ImportArgs),
+    /// Ask a server a LogQL query and print the answer.
+    Query(QueryArgs),
+    /// Follow new records that match a LogQL query.
+    Tail(TailArgs),
     /// Say everything that is wrong with the configuration, without starting.
     CheckConfig(CheckConfigArgs),
 }

@@ -175,7 +175,7 @@ impl Default for IngestConfig {
             body_timeout: Span(Duration::from_secs(60)),
             record_size_max: Size(2 << 20),
             attributes_max: 2000,
-            labels_max: 30,
+            labels_max: 32,
             label_name_size_max: Size(1024),
             label_value_size_max: Size(2048),
         }
@@ -189,7 +189,7 @@ impl Default for StorageConfig {
             size_max: OrOff::Off,
             memtable_size: Size(128 << 20),
             memtable_age: Span(Duration::from_secs(300)),
-            journal_file_size: Size(64 << 20),
+            journal_file_size: Size(32 << 20),
             idempotency_window: Span(Duration::from_secs(86_400)),
         }
     }
@@ -200,7 +200,7 @@ impl Default for QueryConfig {
         Self {
             timeout: Span(Duration::from_secs(60)),
             concurrent_max: 16,
-            entries_max: 5000,
+            entries_max: 1_000_000,
             points_max: 11_000,
             series_max: 10_000,
             tails_max: 100,
@@ -235,7 +235,48 @@ impl MemoryConfig {
     }
 }
 
+impl IngestConfig {
+    /// For the decoders.
+    pub(crate) fn limits(&self) -> ingest::Limits {
+        ingest::Limits {
+            body_bytes_max: self.body_size_max.0 as usize,
+            record_bytes_max: self.record_size_max.0 as usize,
+            attributes_max: self.attributes_max,
+            labels_max: self.labels_max,
+            label_name_bytes_max: self.label_name_size_max.0 as usize,
+            label_value_bytes_max: self.label_value_size_max.0 as usize,
+            ..ingest::Limits::default()
+        }
+    }
+}
+
 impl Config {
+    /// For the store.
+    pub(crate) fn store(&self) -> storage::StoreConfig {
+        let storage = &self.storage;
+        storage::StoreConfig {
+            memtable_bytes: storage.memtable_size.0 as usize,
+            memtable_age: storage.memtable_age.0,
+            journal_file_bytes: storage.journal_file_size.0,
+            retention: storage.retention.set().map(|span| span.0),
+            size_bytes_max: storage.size_max.set().map(|size| size.0),
+            idempotency_window: storage.idempotency_window.0,
+            ..storage::StoreConfig::new(&self.data)
+        }
+    }
+
+    /// For the engine. One query may take half of what all may.
+    pub(crate) fn query_limits(&self, memory: &MemoryShares) -> query::QueryLimits {
+        query::QueryLimits {
+            timeout: self.query.timeout.0,
+            memory_bytes: memory.query_bytes,
+            query_memory_bytes: memory.query_bytes / 2,
+            series_max: self.query.series_max,
+            entries_max: self.query.entries_max,
+            ..query::QueryLimits::default()
+        }
+    }
+
     /// What is wrong between values that are well-formed each; empty when nothing is.
     pub(crate) fn validate(&self, machine_bytes: u64) -> Vec<String> {
         let mut mistakes = self.address_mistakes();

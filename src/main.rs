@@ -28,6 +28,9 @@ fn main() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => server::main(&args),
         Command::CheckConfig(args) => client::check_config::run(&args),
+        Command::Import(args) => client::import::run(&args),
+        Command::Query(args) => client::query::run(&args),
+        Command::Tail(args) => client::tail::run(&args),
     };
     match done {
         Ok(code) => code,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 
-use crate::api::{buildinfo, health};
+use crate::api::{admin, buildinfo, health, loki, metrics, push};
 use crate::app::App;
+use crate::listen::grpc;
 use crate::telemetry;
 
 /// Everything that listens on the HTTP address.
@@ -18,18 +19,40 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/ready", get(health::ready))
         .route("/-/ready", get(health::ready))
         .route("/-/healthy", get(health::healthy))
-        .route("/loki/api/v1/status/buildinfo", get(buildinfo::loki));
+        .route("/metrics", get(metrics::render))
+        .route("/loki/api/v1/status/buildinfo", get(buildinfo::loki))
+        .route("/farol/api/v1/admin/flush", post(admin::flush))
+        // Records in.
+        .route("/v1/logs", post(push::push_otlp_logs))
+        .route("/otlp/v1/logs", post(push::push_otlp_logs))
+        .route("/loki/api/v1/push", post(push::push_loki))
+        .route("/api/prom/push", post(push::push_loki))
+        .route("/farol/api/v1/ingest/jsonlines", post(push::push_jsonlines))
+        // Loki's queries.
+        .route("/loki/api/v1/query", get(loki::instant).post(loki::instant))
+        .route("/loki/api/v1/query_range", get(loki::range).post(loki::range))
+        .route("/loki/api/v1/labels", get(loki::label_names).post(loki::label_names))
+        .route("/loki/api/v1/label", get(loki::label_names).post(loki::label_names))
+        .route("/loki/api/v1/label/{name}/values", get(loki::label_values).post(loki::label_values))
+        .route("/loki/api/v1/series", get(loki::series).post(loki::series))
+        .route("/loki/api/v1/index/stats", get(loki::index_stats).post(loki::index_stats))
+        .route("/loki/api/v1/format_query", get(loki::format_query).post(loki::format_query));
     finish(routes, app)
 }
 
 /// What an OTLP exporter needs, on its own address.
 pub(crate) fn otlp_http(app: &App) -> Router {
-    finish(Router::new().route("/ready", get(health::ready)), app)
+    let routes = Router::new().route("/ready", get(health::ready)).route("/v1/logs", post(push::push_otlp_logs));
+    finish(routes, app)
 }
 
 /// OTLP over gRPC.
 pub(crate) fn otlp_grpc(app: &App) -> Router {
-    finish(Router::new(), app)
+    let routes = Router::new()
+        .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", post(grpc::export_logs))
+        .fallback(grpc::unimplemented)
+        .layer(from_fn_with_state(Arc::clone(app), telemetry::observe));
+    routes.with_state(Arc::clone(app))
 }
 
 /// Bodies are capped where they are read; what is not here is a 404 as Loki says it.

@@ -6,19 +6,26 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use storage::SystemClock;
+use ingest::admit::Admission;
+use query::Engine;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use storage::{RealDisk, Store, SystemClock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, AppState, House};
+use crate::app::{App, AppState, House, Places};
 use crate::cli::ServeArgs;
 use crate::config::{self, Address, Config};
 use crate::{listen, router, telemetry};
+
+/// How long a query may wait for its turn.
+const QUERY_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// `farol serve`: configuration -> [`run`] -> exit code.
 ///
@@ -60,8 +67,25 @@ async fn run(config: Config, machine_bytes: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn open_house(_app: &App) -> anyhow::Result<House> {
-    Ok(House {})
+async fn open_house(app: &App) -> anyhow::Result<House> {
+    raise_file_limit();
+    let config = &app.config;
+    let store = Store::open(config.store(), Arc::new(RealDisk), Arc::clone(&app.clock)).await?;
+    Ok(House {
+        store,
+        engine: Engine::new(config.query_limits(&app.memory))?,
+        admission: Admission::new((app.memory.ingest_bytes / 4).max(2 * config.ingest.body_size_max.0)),
+        queries: Places::new(config.query.concurrent_max, QUERY_WAIT_MAX),
+    })
+}
+
+/// Every segment holds two files open, so that queries go on while compaction replaces it.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
 }
 
 /// Binds every address and starts accepting.
@@ -86,6 +110,10 @@ async fn close(app: &App, doors: &mut JoinSet<()>) {
     let finished = async { while doors.join_next().await.is_some() {} };
     if tokio::time::timeout(app.config.stop_timeout.0, finished).await.is_err() {
         tracing::warn!("some requests did not end within {}: they are cut off", app.config.stop_timeout);
+    }
+    let Ok(house) = app.house() else { return };
+    if let Err(error) = house.store.close().await {
+        tracing::error!("the last flush failed, the next start goes on from the journal: {error}");
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use query::QueryStats;
 use tracing::Instrument;
 use tracing_subscriber::EnvFilter;
 
@@ -80,12 +81,33 @@ pub(crate) struct ServerStats {
     pub(crate) refused: Mutex<BTreeMap<(&'static str, String), u64>>,
     /// Records taken, by door.
     pub(crate) accepted: Mutex<BTreeMap<&'static str, Accepted>>,
+    /// Queries.
+    pub(crate) queries: QueryFigures,
     /// Requests running now.
     pub(crate) running: AtomicU64,
     /// Connections open now.
     pub(crate) connections: AtomicU64,
     /// Tails open now.
     pub(crate) tails: AtomicU64,
+}
+
+/// Figures of all queries.
+#[derive(Debug, Default)]
+pub(crate) struct QueryFigures {
+    /// How long they took.
+    pub(crate) durations: Histogram,
+    /// Queries that failed.
+    pub(crate) failed: AtomicU64,
+    /// Segments and memtables that overlapped the time range.
+    pub(crate) parts: AtomicU64,
+    /// Of these, ruled out without reading a row.
+    pub(crate) parts_pruned: AtomicU64,
+    /// Rows in the others that indexes left.
+    pub(crate) rows_considered: AtomicU64,
+    /// Rows that were read.
+    pub(crate) rows_read: AtomicU64,
+    /// Bytes of text that were read.
+    pub(crate) bytes_read: AtomicU64,
 }
 
 /// What came through one door.
@@ -117,6 +139,25 @@ impl ServerStats {
             sum.bytes_sent += what.bytes_sent;
             sum.bytes += what.bytes;
             sum.duplicates += what.duplicates;
+        }
+    }
+
+    /// Counts a query.
+    pub(crate) fn queried<T, E>(&self, outcome: &Result<(T, QueryStats), E>) {
+        let figures = &self.queries;
+        let Ok((_, stats)) = outcome else {
+            figures.failed.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        figures.durations.observe(Duration::from_nanos(stats.nanos));
+        for (figure, value) in [
+            (&figures.parts, stats.parts),
+            (&figures.parts_pruned, stats.parts_pruned),
+            (&figures.rows_considered, stats.rows_considered),
+            (&figures.rows_read, stats.rows_read),
+            (&figures.bytes_read, stats.bytes_read),
+        ] {
+            figure.fetch_add(value, Ordering::Relaxed);
         }
     }
 
@@ -162,4 +203,11 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     app.stats.finish(route, response.status().as_u16(), took);
     tracing::debug!(parent: &span, status = response.status().as_u16(), us = took.as_micros() as u64, "answered");
     response
+}
+
+/// For the commands that are not the server: warnings for people, on standard error.
+pub(crate) fn init_client() {
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("warn")).with_writer(std::io::stderr);
+    // An error means that a subscriber is there already, which only happens in tests.
+    let _ = lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).without_time().try_init();
 }

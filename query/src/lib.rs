@@ -4,6 +4,7 @@ pub mod budget;
 pub mod engine;
 pub mod error;
 pub mod label_set;
+pub mod labels;
 mod log_query;
 pub mod logql;
 mod metadata;

@@ -1,4 +1,9 @@
-//! One resource a file.
+//! The handlers of the HTTP APIs, one file a resource.
 
+pub(crate) mod admin;
 pub(crate) mod buildinfo;
 pub(crate) mod health;
+pub(crate) mod loki;
+pub(crate) mod metrics;
+pub(crate) mod params;
+pub(crate) mod push;

@@ -1,3 +1,4 @@
 //! The doors: how bytes of a connection become requests.
 
+pub(crate) mod grpc;
 pub(crate) mod http;

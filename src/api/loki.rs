@@ -1,0 +1,83 @@
+//! Loki's query API.
+
+mod answer;
+mod labels;
+mod query;
+
+pub(crate) use labels::{index_stats, label_names, label_values, series};
+pub(crate) use query::{format_query, instant, range};
+
+use std::sync::Arc;
+
+use ::query::logql::{Matcher, parse_matchers};
+use ::query::{Answer, CancelOnDrop, QueryError, QueryStats, Request, engine};
+use storage::{Snapshot, Tenant};
+
+use crate::app::App;
+use crate::error::{ApiError, Kind};
+
+/// Runs a request on a thread where it may block. If whoever asked goes away, it is stopped.
+///
+/// # Errors
+/// Those of the query; `Busy` when too many run.
+async fn run(app: &App, tenant: &Tenant, request: Request) -> Result<(Answer, QueryStats), ApiError> {
+    let place = app.house()?.queries.enter().await?;
+    let house_of = Arc::clone(app);
+    let tenant = tenant.clone();
+    let budget = app.house()?.engine.budget();
+    let _cancel = CancelOnDrop(Arc::clone(&budget));
+    blocking(move || {
+        let _place = place;
+        let house = house_of.house()?;
+        let snapshot = house.store.snapshot(&tenant, Some(engine::reach(&request)));
+        let done = house.engine.run(&snapshot, &request, &budget, house_of.clock.now_ns());
+        house_of.stats.queried(&done);
+        Ok(done?)
+    })
+    .await
+}
+
+/// Does something with a snapshot on a thread where it may block.
+async fn with_snapshot<T: Send + 'static>(
+    app: &App,
+    tenant: Tenant,
+    time: storage::TimeRange,
+    work: impl FnOnce(&Snapshot, &storage::TimeRange) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let place = app.house()?.queries.enter().await?;
+    let app = Arc::clone(app);
+    blocking(move || {
+        let _place = place;
+        let snapshot = app.house()?.store.snapshot(&tenant, Some(time.clone()));
+        work(&snapshot, &time)
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let lost = |e| Err(ApiError::new(Kind::Internal, format!("the query ended by itself: {e}")));
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(lost)
+}
+
+/// The matchers of a selector without stages, as `match[]` and `query` of the label endpoints have it.
+///
+/// # Errors
+/// `BadRequest` when it is something else.
+fn selector(text: &str) -> Result<Vec<Matcher>, ApiError> {
+    Ok(parse_matchers(text).map_err(QueryError::from)?)
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let kind = match error {
+            QueryError::Storage(error) => return error.into(),
+            QueryError::BadQuery(_) => Kind::BadRequest,
+            QueryError::TooMuch(_) => Kind::LimitExceeded,
+            QueryError::Deadline { .. } => Kind::Timeout,
+            QueryError::Cancelled => Kind::Unavailable,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

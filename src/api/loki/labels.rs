@@ -1,0 +1,105 @@
+//! Which labels, values and streams there are.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use query::labels::{StreamVolume, names, streams, values};
+use query::logql::Matcher;
+use serde::Serialize;
+
+use super::answer::{json, success};
+use super::{selector, with_snapshot};
+use crate::api::params::Params;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::tenant;
+
+/// How far back completion looks without a start, as in Loki.
+const LABELS_SINCE_NS: i64 = 6 * 3_600_000_000_000;
+
+/// `/loki/api/v1/labels`.
+pub(crate) async fn label_names(
+    State(app): State<App>,
+    tenant: tenant::Of,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let selectors = one_selector(&params)?;
+    let found = find(&app, tenant, &params, selectors).await?;
+    Ok(success(&names(&found)))
+}
+
+/// `/loki/api/v1/label/{name}/values`.
+pub(crate) async fn label_values(
+    State(app): State<App>,
+    tenant: tenant::Of,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let selectors = one_selector(&params)?;
+    let found = find(&app, tenant, &params, selectors).await?;
+    Ok(success(&values(&found, &name)))
+}
+
+/// `/loki/api/v1/series`.
+pub(crate) async fn series(State(app): State<App>, tenant: tenant::Of, params: Params) -> Result<Response, ApiError> {
+    let texts = params.all("match[]").chain(params.all("match")).filter(|text| !text.is_empty() && *text != "{}");
+    let selectors = texts.map(selector).collect::<Result<Vec<_>, _>>()?;
+    let found = find(&app, tenant, &params, selectors).await?;
+    let mut sets: Vec<_> = found.iter().map(|volume| volume.stream.labels()).collect();
+    sets.dedup();
+    let sets: Vec<query::LabelSet> = sets.into_iter().map(query::LabelSet::from).collect();
+    Ok(success(&sets))
+}
+
+/// `/loki/api/v1/index/stats`.
+pub(crate) async fn index_stats(
+    State(app): State<App>,
+    tenant: tenant::Of,
+    params: Params,
+) -> Result<Response, ApiError> {
+    #[derive(Serialize)]
+    struct Stats {
+        streams: u64,
+        chunks: u64,
+        bytes: u64,
+        entries: u64,
+    }
+    let selectors = one_selector(&params)?;
+    let bounds = params.bounds(app.clock.now_ns())?;
+    let stats = with_snapshot(&app, tenant.0, bounds.start..bounds.end, move |snapshot, time| {
+        let found = streams(snapshot, &selectors, time)?;
+        Ok(Stats {
+            streams: found.len() as u64,
+            chunks: snapshot.parts.len() as u64,
+            bytes: found.iter().map(|volume| volume.bytes).sum(),
+            entries: found.iter().map(|volume| volume.records).sum(),
+        })
+    });
+    let mut body = Vec::new();
+    serde_json::to_writer(&mut body, &stats.await?).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    Ok(json(body))
+}
+
+/// The selector in `query`, if there is one.
+fn one_selector(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    match params.get("query") {
+        "" | "{}" => Ok(Vec::new()),
+        text => Ok(vec![selector(text)?]),
+    }
+}
+
+async fn find(
+    app: &App,
+    tenant: tenant::Of,
+    params: &Params,
+    selectors: Vec<Vec<Matcher>>,
+) -> Result<Vec<StreamVolume>, ApiError> {
+    let now = app.clock.now_ns();
+    let mut bounds = params.bounds(now)?;
+    if params.get("start").is_empty() && params.get("since").is_empty() {
+        bounds.start = bounds.end.min(now).saturating_sub(LABELS_SINCE_NS);
+    }
+    with_snapshot(app, tenant.0, bounds.start..bounds.end, move |snapshot, time| {
+        Ok(streams(snapshot, &selectors, time)?)
+    })
+    .await
+}

@@ -1,0 +1,85 @@
+//! `query` and `query_range`: LogQL in, streams, a matrix, a vector or a scalar out.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use query::logql::vector::Series;
+use query::logql::{Expr, parse, pretty};
+use query::{Answer, Direction, LogQuery, QueryError, Request, Steps};
+
+use super::answer::{Shape, respond, success};
+use super::run;
+use crate::api::params::Params;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::tenant;
+
+/// The header by which Grafana asks for structured metadata and parsed labels apart.
+const ENCODING_FLAGS: &str = "x-loki-response-encoding-flags";
+
+/// `/loki/api/v1/query_range`.
+pub(crate) async fn range(
+    State(app): State<App>,
+    tenant::Of(tenant): tenant::Of,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let bounds = params.ordered_bounds(app.clock.now_ns())?;
+    let expr = parse(params.get("query")).map_err(QueryError::from)?;
+    let categorized = is_categorized(&headers);
+    let request = match expr {
+        Expr::Log(log) => Request::Logs(LogQuery {
+            log,
+            time: bounds.start..bounds.end,
+            limit: params.limit(app.config.query.entries_max)?,
+            direction: if params.forward()? { Direction::Forward } else { Direction::Backward },
+            categorize: categorized,
+        }),
+        Expr::Metric(expr) => {
+            let step = params.step(bounds, app.config.query.points_max)?;
+            Request::Metric { expr, steps: Steps::range(bounds.start, bounds.end, step) }
+        }
+    };
+    let (answer, stats) = run(&app, &tenant, request.clone()).await?;
+    let answer = match (answer, &request) {
+        (Answer::Scalar(value), Request::Metric { steps, .. }) => constant(value, *steps),
+        (answer, _) => answer,
+    };
+    Ok(respond(&answer, &stats, Shape { categorized, instant: false }))
+}
+
+/// `/loki/api/v1/query`.
+pub(crate) async fn instant(
+    State(app): State<App>,
+    tenant::Of(tenant): tenant::Of,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let time = params.time(app.clock.now_ns())?;
+    let request = match parse(params.get("query")).map_err(QueryError::from)? {
+        Expr::Log(_) => {
+            return Err(ApiError::bad_request(
+                "log queries are not supported as an instant query type, please change your query to a range query type",
+            ));
+        }
+        Expr::Metric(expr) => Request::Metric { expr, steps: Steps::instant(time) },
+    };
+    let (answer, stats) = run(&app, &tenant, request).await?;
+    Ok(respond(&answer, &stats, Shape { categorized: false, instant: true }))
+}
+
+/// `/loki/api/v1/format_query`: the query as it should be written.
+pub(crate) async fn format_query(params: Params) -> Result<Response, ApiError> {
+    let expr = parse(params.get("query")).map_err(QueryError::from)?;
+    Ok(success(&pretty(&expr)))
+}
+
+fn is_categorized(headers: &HeaderMap) -> bool {
+    let flags = headers.get_all(ENCODING_FLAGS).iter().filter_map(|value| value.to_str().ok());
+    flags.flat_map(|flags| flags.split(',')).any(|flag| flag.trim() == "categorize-labels")
+}
+
+/// A number at every step.
+fn constant(value: f64, steps: Steps) -> Answer {
+    let points = (0..steps.count).map(|step| (step, value)).collect();
+    Answer::Series { series: vec![Series { labels: storage::Labels::default(), points }], steps }
+}

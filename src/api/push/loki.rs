@@ -1,0 +1,45 @@
+//! Loki's push API: snappy-packed protobuf or JSON in, 204 out.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ingest::loki;
+
+use super::body::Encoding;
+use super::{receive, refusals, take};
+use crate::app::App;
+use crate::error::{ApiError, Kind};
+
+/// `POST /loki/api/v1/push`.
+pub(crate) async fn push(State(app): State<App>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let taken = async {
+        let is_json = is_json(&parts.headers)?;
+        let encoding = match Encoding::of(&parts.headers)? {
+            // Protobuf is always snappy-packed, whether the header says so or not.
+            Encoding::Identity | Encoding::Snappy if !is_json => Encoding::Snappy,
+            encoding => encoding,
+        };
+        let packed = receive(&app, &parts.headers, body, encoding).await?;
+        let decode = if is_json { loki::decode_json } else { loki::decode_protobuf };
+        take(&app, &parts.headers, "loki", packed, Box::new(move |bytes, limits, _| decode(bytes, limits))).await
+    };
+    match taken.await {
+        Ok(taken) if taken.refused.is_empty() => StatusCode::NO_CONTENT.into_response(),
+        // As in Loki: the good ones are kept, and the sender hears of the others.
+        Ok(taken) => ApiError::bad_request(refusals(&taken.refused, "entry")).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> Result<bool, ApiError> {
+    let name = headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
+    match name.split(';').next().unwrap_or_default().trim() {
+        "application/json" => Ok(true),
+        "" | "application/x-protobuf" | "application/protobuf" => Ok(false),
+        _ => Err(ApiError::new(
+            Kind::UnsupportedMedia,
+            format!("Content-Type {name:?} not supported: use application/x-protobuf or application/json"),
+        )),
+    }
+}
