@@ -36,6 +36,7 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/loki/api/v1/label/{name}/values", get(loki::label_values).post(loki::label_values))
         .route("/loki/api/v1/series", get(loki::series).post(loki::series))
         .route("/loki/api/v1/index/stats", get(loki::index_stats).post(loki::index_stats))
+        .route("/loki/api/v1/tail", get(loki::tail))
         .route("/loki/api/v1/format_query", get(loki::format_query).post(loki::format_query));
     finish(routes, app)
 }

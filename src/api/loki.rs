@@ -3,9 +3,11 @@
 mod answer;
 mod labels;
 mod query;
+mod tail;
 
 pub(crate) use labels::{index_stats, label_names, label_values, series};
 pub(crate) use query::{format_query, instant, range};
+pub(crate) use tail::tail;
 
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ use crate::error::{ApiError, Kind};
 /// # Errors
 /// Those of the query; `Busy` when too many run.
 async fn run(app: &App, tenant: &Tenant, request: Request) -> Result<(Answer, QueryStats), ApiError> {
+    app.house()?.engine.check(&request)?;
     let place = app.house()?.queries.enter().await?;
     let house_of = Arc::clone(app);
     let tenant = tenant.clone();
@@ -35,6 +38,12 @@ async fn run(app: &App, tenant: &Tenant, request: Request) -> Result<(Answer, Qu
         Ok(done?)
     })
     .await
+}
+
+/// Runs a request that the server itself makes over a snapshot. Blocks.
+fn run_on(app: &App, snapshot: &Snapshot, request: &Request) -> Result<(Answer, QueryStats), ApiError> {
+    let house = app.house()?;
+    Ok(house.engine.run(snapshot, request, &house.engine.budget(), app.clock.now_ns())?)
 }
 
 /// Does something with a snapshot on a thread where it may block.

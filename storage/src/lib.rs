@@ -27,5 +27,5 @@ pub use error::StorageError;
 pub use read::{AttributeSelection, Needle, Part, Predicate, Projection, Rows, Run, Snapshot, TimeRange};
 pub use segment::{Lineage, SegmentMeta};
 pub use stats::Stats;
-pub use store::{Appended, Store, StoreConfig};
+pub use store::{Appended, Published, Store, StoreConfig};
 pub use tenant::Tenant;

@@ -177,6 +177,13 @@ pub struct MemoryPart {
 }
 
 impl MemoryPart {
+    /// Of one batch alone.
+    pub(crate) fn of_batch(batch: Arc<LogBatch>) -> Arc<Self> {
+        let mut table = Table::default();
+        table.insert(batch);
+        table.part()
+    }
+
     /// The distinct streams, in the order they came.
     pub fn streams(&self) -> &[Arc<Stream>] {
         &self.streams

@@ -23,6 +23,16 @@ pub type TimeRange = Range<i64>;
 pub struct Snapshot {
     /// Segments first, oldest first, then the memtable.
     pub parts: Vec<Part>,
+    /// The number of the last batch that may be in it: what [`crate::Store::subscribe`] hands out with a higher number
+    /// is not.
+    pub last_sequence: u64,
+}
+
+impl Snapshot {
+    /// Only the records of a batch.
+    pub fn of_batch(batch: Arc<crate::batch::LogBatch>) -> Self {
+        Self { parts: vec![Part::Memory(MemoryPart::of_batch(batch))], last_sequence: 0 }
+    }
 }
 
 /// A set of rows that is read as one.

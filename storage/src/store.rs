@@ -94,6 +94,15 @@ pub enum Appended {
     Duplicate,
 }
 
+/// A batch that can be queried from now on.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Rises from batch to batch; compare with [`Snapshot::last_sequence`].
+    pub sequence: u64,
+    /// The records.
+    pub batch: Arc<LogBatch>,
+}
+
 /// An open data folder. Dropping it without [`Store::close`] is like a crash: nothing acknowledged is lost.
 #[derive(Debug)]
 pub struct Store {
@@ -115,7 +124,7 @@ pub(crate) struct Shared {
     /// Rung when a frozen memtable has become segments.
     room: (Mutex<()>, Condvar),
     keys: Keys,
-    tails: Mutex<HashMap<Tenant, broadcast::Sender<Arc<LogBatch>>>>,
+    tails: Mutex<HashMap<Tenant, broadcast::Sender<Published>>>,
     stats: Stats,
     waiting_bytes: AtomicU64,
     journal_bytes: AtomicU64,
@@ -132,6 +141,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct State {
     active: Memtable,
+    /// Journal sequence of the last batch that went into the active memtable.
+    last_sequence: u64,
     /// Full memtables on their way into segments, oldest first.
     frozen: VecDeque<Arc<Memtable>>,
     /// By tenant, in order of first time.
@@ -244,12 +255,12 @@ impl Store {
         let in_segments = segments.iter().filter(|s| s.time_bounds().is_some_and(overlaps)).cloned().map(Part::Segment);
         let in_memory = state.frozen.iter().map(Arc::as_ref).chain([&state.active]).filter_map(|m| m.part(tenant));
         let in_memory = in_memory.filter(|p| p.time_bounds().is_some_and(overlaps)).map(Part::Memory);
-        Snapshot { parts: in_segments.chain(in_memory).collect() }
+        Snapshot { parts: in_segments.chain(in_memory).collect(), last_sequence: state.last_sequence }
     }
 
     /// Every batch of the tenant from now on, as it becomes visible. A listener that lags too far misses batches and is
-    /// told how many.
-    pub fn subscribe(&self, tenant: &Tenant) -> broadcast::Receiver<Arc<LogBatch>> {
+    /// told how many. A snapshot taken after the call has the batches up to its `last_sequence`.
+    pub fn subscribe(&self, tenant: &Tenant) -> broadcast::Receiver<Published> {
         let mut tails = self.shared.tails.lock().unwrap_or_else(PoisonError::into_inner);
         tails.entry(tenant.clone()).or_insert_with(|| broadcast::channel(SUBSCRIPTION_BATCHES).0).subscribe()
     }

@@ -73,7 +73,7 @@ pub(crate) async fn format_query(params: Params) -> Result<Response, ApiError> {
     Ok(success(&pretty(&expr)))
 }
 
-fn is_categorized(headers: &HeaderMap) -> bool {
+pub(super) fn is_categorized(headers: &HeaderMap) -> bool {
     let flags = headers.get_all(ENCODING_FLAGS).iter().filter_map(|value| value.to_str().ok());
     flags.flat_map(|flags| flags.split(',')).any(|flag| flag.trim() == "categorize-labels")
 }

@@ -16,8 +16,8 @@ pub(crate) async fn push(State(app): State<App>, request: Request) -> Response {
     let taken = async {
         let is_json = is_json(&parts.headers)?;
         let encoding = match Encoding::of(&parts.headers)? {
-            // Protobuf is always snappy-packed, whether the header says so or not.
-            Encoding::Identity | Encoding::Snappy if !is_json => Encoding::Snappy,
+            // Protobuf is always snappy-packed, whether the header says so or not; its decoder unpacks it.
+            Encoding::Identity | Encoding::Snappy if !is_json => Encoding::Identity,
             encoding => encoding,
         };
         let packed = receive(&app, &parts.headers, body, encoding).await?;

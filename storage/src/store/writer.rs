@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::keys::ClaimGuard;
-use super::{Shared, Waiting};
+use super::{Published, Shared, Waiting};
 use crate::batch::LogBatch;
 use crate::catalog::KeyUse;
 use crate::error::StorageError;
@@ -127,6 +127,7 @@ impl Writer {
         let now_ns = self.shared.clock.now_ns();
         for (entry, sequence) in rest.iter().zip(first..) {
             state.active.insert(sequence, &entry.tenant, Arc::clone(&entry.batch), entry.key, now_ns);
+            state.last_sequence = sequence;
         }
         if state.active.bytes() >= self.shared.config.memtable_bytes && state.frozen.is_empty() {
             state.freeze();
@@ -134,10 +135,10 @@ impl Writer {
         }
         self.shared.observe_memory(&state);
         drop(state);
-        for entry in rest {
+        for (entry, sequence) in rest.into_iter().zip(first..) {
             stats.batches.fetch_add(1, Ordering::Relaxed);
             stats.count_accepted(&entry.tenant, entry.batch.len() as u64, entry.batch.memory_bytes() as u64);
-            entry.acknowledge(&self.shared);
+            entry.acknowledge(&self.shared, sequence);
         }
     }
 
@@ -206,7 +207,7 @@ impl Entry {
         (frame, Self { tenant, batch, key, claim, answer, _waiting })
     }
 
-    fn acknowledge(self, shared: &Shared) {
+    fn acknowledge(self, shared: &Shared, sequence: u64) {
         if let Some(claim) = self.claim {
             claim.stored();
         }
@@ -214,7 +215,7 @@ impl Entry {
         let _ = self.answer.send(Ok(()));
         let mut tails = shared.tails.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tail) = tails.get(&self.tenant)
-            && tail.send(self.batch).is_err()
+            && tail.send(Published { sequence, batch: self.batch }).is_err()
         {
             tails.remove(&self.tenant);
         }
