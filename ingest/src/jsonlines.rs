@@ -79,6 +79,9 @@ struct Role {
     key: u32,
 }
 
+/// A stream's number and the level that its labels tell, or why it is refused.
+type KnownStream = Result<(u32, Option<Level>), String>;
+
 struct Decoder<'l> {
     builder: LogBatchBuilder,
     limits: &'l Limits,
@@ -86,8 +89,8 @@ struct Decoder<'l> {
     /// Roles of flattened field names seen so far.
     roles: FxHashMap<String, Role>,
     options: &'l JsonLinesOptions,
-    /// Streams by their packed labels; those that are refused with the reason.
-    streams: FxHashMap<Vec<u8>, Result<(u32, Option<Level>), String>>,
+    /// Streams by their packed labels.
+    streams: FxHashMap<Vec<u8>, KnownStream>,
     line: Line,
     stream_key: Vec<u8>,
 }

@@ -1,7 +1,5 @@
 //! Walks protobuf messages in place: fields borrow from the body, unknown ones are passed over.
 
-use std::borrow::Cow;
-
 use crate::decoded::DecodeError;
 
 /// A field's value, as the wire has it.
@@ -19,11 +17,6 @@ impl<'a> Wire<'a> {
             Self::Bytes(bytes) => Ok(bytes),
             _ => Err(DecodeError::malformed("proto: wrong wire type for a length-delimited field")),
         }
-    }
-
-    /// Text; bytes that are no UTF-8 are replaced, so that the rest of the record is not lost.
-    pub(crate) fn text(self) -> Result<Cow<'a, str>, DecodeError> {
-        Ok(String::from_utf8_lossy(self.bytes()?))
     }
 
     /// Any number as 64 bits.

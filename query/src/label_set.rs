@@ -14,7 +14,7 @@ pub struct LabelSet {
 
 impl LabelSet {
     /// Of pairs in any order; of a name given twice the last one stays.
-    pub fn new<N: AsRef<str>, V: AsRef<str>>(pairs: &mut Vec<(N, V)>) -> Self {
+    pub fn new<N: AsRef<str>, V: AsRef<str>>(pairs: &mut [(N, V)]) -> Self {
         if pairs.is_empty() {
             return Self::default();
         }
@@ -39,7 +39,8 @@ impl LabelSet {
         let mut start = 0;
         self.ends.chunks_exact(2).map(move |ends| {
             let (name_end, value_end) = (ends[0] as usize, ends[1] as usize);
-            let pair = (&self.text[start..name_end], &self.text[name_end..value_end]);
+            let part = |from: usize, to: usize| self.text.get(from..to).unwrap_or_default();
+            let pair = (part(start, name_end), part(name_end, value_end));
             start = value_end;
             pair
         })
@@ -63,7 +64,7 @@ impl LabelSet {
 
 impl From<&Labels> for LabelSet {
     fn from(labels: &Labels) -> Self {
-        Self::new(&mut labels.iter().collect())
+        Self::new(&mut labels.iter().collect::<Vec<_>>())
     }
 }
 
@@ -90,10 +91,10 @@ mod tests {
 
     #[test]
     fn pairs_come_back_sorted_and_once() {
-        let set = LabelSet::new(&mut vec![("b", "2"), ("a", "1"), ("b", "3"), ("c", "")]);
+        let set = LabelSet::new(&mut [("b", "2"), ("a", "1"), ("b", "3"), ("c", "")]);
         assert_eq!(set.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "3"), ("c", "")]);
         assert_eq!((set.get("b"), set.get("x")), (Some("3"), None));
         assert_eq!(set.to_string(), r#"{a="1", b="3", c=""}"#);
-        assert!(LabelSet::new::<&str, &str>(&mut Vec::new()).is_empty());
+        assert!(LabelSet::new::<&str, &str>(&mut []).is_empty());
     }
 }

@@ -52,6 +52,28 @@ pub fn streams(
     Ok(found)
 }
 
+/// The streams that one of `selectors` wants and whose part of the data overlaps `time`: for completion, where a stream
+/// too many does less harm than reading rows.
+pub fn streams_about<'s>(
+    snapshot: &'s Snapshot,
+    selectors: &'s [Vec<Matcher>],
+    time: &'s TimeRange,
+) -> impl Iterator<Item = &'s Arc<Stream>> {
+    snapshot.parts.iter().flat_map(move |part| {
+        let streams = part.streams();
+        let mut there = vec![part.runs().is_none(); streams.len()];
+        for run in part.runs().unwrap_or_default() {
+            there[run.stream as usize] |= run.last >= time.start && run.first < time.end;
+        }
+        let mut wanted = vec![selectors.is_empty(); streams.len()];
+        for selector in selectors {
+            wanted.iter_mut().zip(wanted_streams(streams, selector)).for_each(|(any, one)| *any |= one);
+        }
+        let found = streams.iter().zip(wanted.into_iter().zip(there));
+        found.filter_map(|(stream, (wanted, there))| (wanted && there).then_some(stream))
+    })
+}
+
 /// (stream, records, bytes) of the wanted streams of a part.
 fn volumes(part: &Part, wanted: &[bool], time: &TimeRange) -> Result<Vec<(u32, u64, u64)>, StorageError> {
     if let Some(runs) = part.runs() {
@@ -92,13 +114,13 @@ fn share(first: i64, last: i64, time: &TimeRange) -> f64 {
 }
 
 /// The names of all labels of these streams, sorted.
-pub fn names(streams: &[StreamVolume]) -> Vec<String> {
-    let names: BTreeSet<&str> = streams.iter().flat_map(|s| s.stream.labels().iter().map(|(name, _)| name)).collect();
+pub fn names<'s>(streams: impl Iterator<Item = &'s Arc<Stream>>) -> Vec<String> {
+    let names: BTreeSet<&str> = streams.flat_map(|stream| stream.labels().iter().map(|(name, _)| name)).collect();
     names.into_iter().map(str::to_owned).collect()
 }
 
 /// The values that these streams have for a label, sorted.
-pub fn values(streams: &[StreamVolume], name: &str) -> Vec<String> {
-    let values: BTreeSet<&str> = streams.iter().filter_map(|s| s.stream.labels().get(name)).collect();
+pub fn values<'s>(streams: impl Iterator<Item = &'s Arc<Stream>>, name: &str) -> Vec<String> {
+    let values: BTreeSet<&str> = streams.filter_map(|stream| stream.labels().get(name)).collect();
     values.into_iter().map(str::to_owned).collect()
 }

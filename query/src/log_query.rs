@@ -47,6 +47,8 @@ pub struct LogQuery {
     pub limit: usize,
     /// Which of them, when there are more.
     pub direction: Direction,
+    /// Lines lie at least so many nanoseconds apart, others are left out; 0 takes all.
+    pub interval: i64,
     /// Answer structured metadata and parsed labels apart from stream labels.
     pub categorize: bool,
 }
@@ -134,7 +136,12 @@ pub(crate) fn run(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery) 
         query.direction.rank(best.clamp(query.time.start, query.time.end - 1))
     };
     selected.sort_by_key(best_rank);
-    let found = find(context, query, &pipeline, &selected, &best_rank)?;
+    // Which lines an interval leaves is only known when all before them are.
+    let limit = if query.interval > 0 { usize::MAX } else { query.limit };
+    let mut found = find(context, query, &pipeline, &selected, limit, &best_rank)?;
+    if query.interval > 0 {
+        thin_out(&mut found, query);
+    }
     Counters::add(&context.counters.rows_matched, found.len() as u64);
     group(read_whole(context, query, &pipeline, &selected, &found)?)
 }
@@ -145,10 +152,11 @@ fn find(
     query: &LogQuery,
     pipeline: &Pipeline,
     selected: &[Selected],
+    limit: usize,
     best_rank: &dyn Fn(&Selected) -> i64,
 ) -> Result<Vec<Found>, QueryError> {
     let filters = Filters::new(pipeline);
-    let top = Mutex::new(Top { limit: query.limit, heap: BinaryHeap::new() });
+    let top = Mutex::new(Top { limit, heap: BinaryHeap::new() });
     let (mut at, mut wave_rows) = (0, WAVE_ROWS);
     while let Some(part) = selected.get(at) {
         if best_rank(part) > top.lock().unwrap_or_else(PoisonError::into_inner).bar() {
@@ -157,7 +165,7 @@ fn find(
         let (mut work, mut rows) = (Vec::new(), 0);
         while let Some(part) = selected.get(at).filter(|_| rows < wave_rows) {
             let ranges = match filters.none {
-                true => ends_of_runs(part, query),
+                true => ends_of_runs(part, query, limit),
                 false => part.ranges.clone(),
             };
             rows += ranges.iter().map(|r| u64::from(r.end - r.start)).sum::<u64>().max(1);
@@ -214,7 +222,7 @@ fn find_in(
         let bar = top.lock().unwrap_or_else(PoisonError::into_inner).bar();
         let wanted = |at: &usize| {
             let time = rows.timestamp.value(*at);
-            query.time.contains(&time) && query.direction.rank(time) < bar
+            query.time.contains(&time) && query.direction.rank(time) <= bar
         };
         let numbers = row_numbers(&rows.ranges);
         let mut hit = |at: usize| {
@@ -259,14 +267,14 @@ fn filter_rows(
 }
 
 /// Without a filter, only the ends of each run can be among the wanted.
-fn ends_of_runs(part: &Selected, query: &LogQuery) -> Vec<Range<u32>> {
+fn ends_of_runs(part: &Selected, query: &LogQuery, limit: usize) -> Vec<Range<u32>> {
     let Some(runs) = part.part.runs() else { return part.ranges.clone() };
     // Rows outside of the time range are not known before they are read: then the ends say nothing.
     let inside = |first: i64, last: i64| match query.direction {
         Direction::Backward => last < query.time.end,
         Direction::Forward => first >= query.time.start,
     };
-    let limit = u32::try_from(query.limit).unwrap_or(u32::MAX);
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
     let mut ranges: Vec<Range<u32>> = Vec::new();
     for run in runs.iter().filter(|run| part.wanted[run.stream as usize]) {
         if run.last < query.time.start || run.first >= query.time.end {
@@ -285,6 +293,19 @@ fn ends_of_runs(part: &Selected, query: &LogQuery) -> Vec<Range<u32>> {
         }
     }
     ranges
+}
+
+/// Leaves lines that are at least the interval from the one before them that is left, up to the limit.
+fn thin_out(found: &mut Vec<Found>, query: &LogQuery) {
+    let mut last: Option<i64> = None;
+    found.retain(|row| {
+        let stays = last.is_none_or(|last| row.rank.saturating_sub(last) >= query.interval);
+        if stays {
+            last = Some(row.rank);
+        }
+        stays
+    });
+    found.truncate(query.limit);
 }
 
 /// A row of the answer with the labels under which it is shown.

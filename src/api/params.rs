@@ -182,7 +182,7 @@ impl Params {
         Ok(step)
     }
 
-    /// `interval` in nanoseconds; 0 when it is not given.
+    /// `interval` in nanoseconds: lines of an answer lie at least that far apart; 0 when it is not given.
     ///
     /// # Errors
     /// `BadRequest`.

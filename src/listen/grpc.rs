@@ -117,10 +117,8 @@ fn trailers_only(code: i32, message: &str, details: Option<Bytes>) -> Response {
     if let Ok(value) = HeaderValue::from_str(&percent_encode(message)) {
         headers.insert(MESSAGE, value);
     }
-    if let Some(details) = details {
-        if let Ok(value) = HeaderValue::from_str(&STANDARD_NO_PAD.encode(details)) {
-            headers.insert(DETAILS, value);
-        }
+    if let Some(Ok(value)) = details.map(|details| HeaderValue::from_str(&STANDARD_NO_PAD.encode(details))) {
+        headers.insert(DETAILS, value);
     }
     response
 }

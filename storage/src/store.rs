@@ -248,6 +248,7 @@ impl Store {
 
     /// What a query sees: every record of the tenant acknowledged so far, exactly once; with `time`, parts that cannot
     /// hold a record of it are left out.
+    #[allow(clippy::needless_pass_by_value, reason = "callers make the range for this call")]
     pub fn snapshot(&self, tenant: &Tenant, time: Option<TimeRange>) -> Snapshot {
         let overlaps = |(first, last): (i64, i64)| time.as_ref().is_none_or(|t| last >= t.start && first < t.end);
         let state = self.shared.read_state();

@@ -69,7 +69,7 @@ pub(crate) fn series(
                 }
             }
             Counters::add(&context.counters.rows_matched, std::mem::take(&mut reader.matched));
-            reader.numbers.settle(&context.budget)
+            reader.numbers.settle(context.budget)
         },
     )?;
     let mut states = states.into_iter().map(|reader| reader.numbers);
@@ -98,10 +98,13 @@ struct Plan<'p> {
     all_lines: bool,
 }
 
+/// Neighbouring runs of a part, by their numbers.
+type Runs = Range<usize>;
+
 /// A piece of work for one thread.
 enum Work {
     /// Some runs of a part, to be counted whole.
-    Runs(Selected, Vec<Range<usize>>),
+    Runs(Selected, Vec<Runs>),
     Rows(Selected, Vec<Range<u32>>),
 }
 
@@ -164,7 +167,7 @@ impl<'p> Plan<'p> {
     }
 
     /// The runs that can be counted without reading them, and the rows of the others.
-    fn countable_runs(&self, part: &Selected) -> Option<(Vec<Range<usize>>, Vec<Range<u32>>)> {
+    fn countable_runs(&self, part: &Selected) -> Option<(Vec<Runs>, Vec<Range<u32>>)> {
         let names = self.names.as_ref().filter(|_| self.all_lines)?;
         let runs = part.part.runs()?;
         let keys = part.part.attribute_keys();
@@ -177,7 +180,7 @@ impl<'p> Plan<'p> {
             return None;
         }
         let mut windows = self.windows.clone();
-        let (mut whole, mut rest): (Vec<Range<usize>>, Vec<Range<u32>>) = (Vec::new(), Vec::new());
+        let (mut whole, mut rest): (Vec<Runs>, Vec<Range<u32>>) = (Vec::new(), Vec::new());
         for (at, run) in runs.iter().enumerate().filter(|(_, run)| part.wanted[run.stream as usize]) {
             match windows.steps_of_all(run.first, run.last) {
                 Some(None) => {}
@@ -195,7 +198,7 @@ impl<'p> Plan<'p> {
     }
 }
 
-fn chunked(runs: Vec<Range<usize>>) -> Vec<Vec<Range<usize>>> {
+fn chunked(runs: Vec<Runs>) -> Vec<Vec<Runs>> {
     let (mut chunks, mut chunk, mut filled) = (Vec::new(), Vec::new(), 0);
     for run in runs {
         filled += run.len();
@@ -266,7 +269,7 @@ impl<'p> Reader<'p> {
     }
 
     /// Counts whole runs.
-    fn runs(&mut self, part: &Selected, runs: &[Range<usize>]) -> Result<(), QueryError> {
+    fn runs(&mut self, part: &Selected, runs: &[Runs]) -> Result<(), QueryError> {
         let all = part.part.runs().unwrap_or_default();
         let streams = part.part.streams();
         for run in runs.iter().flat_map(|range| &all[range.clone()]) {
@@ -505,8 +508,9 @@ mod tests {
 
     #[test]
     fn runs_are_chunked_whole() {
-        assert_eq!(chunked(vec![0..5000, 6000..6010]), [vec![0..5000], vec![6000..6010]]);
-        let none: Vec<Vec<Range<usize>>> = Vec::new();
-        assert_eq!(chunked(Vec::new()), none);
+        let chunks = chunked(vec![0..5000, 6000..6010, 7000..7001]);
+        assert_eq!(chunks.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(chunks.concat(), [0..5000, 6000..6010, 7000..7001]);
+        assert!(chunked(Vec::new()).is_empty());
     }
 }

@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn streams_have_a_third_element_only_when_categorized() {
-        let set = |name: &str| LabelSet::new(&mut vec![(name, "1")]);
+        let set = |name: &str| LabelSet::new(&mut [(name, "1")]);
         let entry = query::Entry { timestamp: 5, line: "a \"b\"".to_owned(), metadata: set("m"), parsed: set("p") };
         let streams = [LogStream { labels: set("s"), entries: vec![entry] }];
         let text = |categorized| {

@@ -2,15 +2,16 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use query::labels::{StreamVolume, names, streams, values};
+use query::labels::{names, streams, streams_about, values};
 use query::logql::Matcher;
 use serde::Serialize;
+use storage::TimeRange;
 
 use super::answer::{json, success};
 use super::{selector, with_snapshot};
 use crate::api::params::Params;
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, Kind};
 use crate::tenant;
 
 /// How far back completion looks without a start, as in Loki.
@@ -23,8 +24,10 @@ pub(crate) async fn label_names(
     params: Params,
 ) -> Result<Response, ApiError> {
     let selectors = one_selector(&params)?;
-    let found = find(&app, tenant, &params, selectors).await?;
-    Ok(success(&names(&found)))
+    let time = since_default(&app, &params)?;
+    let found =
+        with_snapshot(&app, tenant.0, time, move |snapshot, time| Ok(names(streams_about(snapshot, &selectors, time))));
+    Ok(success(&found.await?))
 }
 
 /// `/loki/api/v1/label/{name}/values`.
@@ -34,16 +37,24 @@ pub(crate) async fn label_values(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    if name.is_empty() {
+        return Err(ApiError::new(Kind::NotFound, "404 page not found\n"));
+    }
     let selectors = one_selector(&params)?;
-    let found = find(&app, tenant, &params, selectors).await?;
-    Ok(success(&values(&found, &name)))
+    let time = since_default(&app, &params)?;
+    let found = with_snapshot(&app, tenant.0, time, move |snapshot, time| {
+        Ok(values(streams_about(snapshot, &selectors, time), &name))
+    });
+    Ok(success(&found.await?))
 }
 
 /// `/loki/api/v1/series`.
 pub(crate) async fn series(State(app): State<App>, tenant: tenant::Of, params: Params) -> Result<Response, ApiError> {
     let texts = params.all("match[]").chain(params.all("match")).filter(|text| !text.is_empty() && *text != "{}");
     let selectors = texts.map(selector).collect::<Result<Vec<_>, _>>()?;
-    let found = find(&app, tenant, &params, selectors).await?;
+    let time = since_default(&app, &params)?;
+    let found = with_snapshot(&app, tenant.0, time, move |snapshot, time| Ok(streams(snapshot, &selectors, time)?));
+    let found = found.await?;
     let mut sets: Vec<_> = found.iter().map(|volume| volume.stream.labels()).collect();
     sets.dedup();
     let sets: Vec<query::LabelSet> = sets.into_iter().map(query::LabelSet::from).collect();
@@ -63,7 +74,7 @@ pub(crate) async fn index_stats(
         bytes: u64,
         entries: u64,
     }
-    let selectors = one_selector(&params)?;
+    let selectors = vec![selector(params.get("query"))?];
     let bounds = params.bounds(app.clock.now_ns())?;
     let stats = with_snapshot(&app, tenant.0, bounds.start..bounds.end, move |snapshot, time| {
         let found = streams(snapshot, &selectors, time)?;
@@ -87,19 +98,12 @@ fn one_selector(params: &Params) -> Result<Vec<Vec<Matcher>>, ApiError> {
     }
 }
 
-async fn find(
-    app: &App,
-    tenant: tenant::Of,
-    params: &Params,
-    selectors: Vec<Vec<Matcher>>,
-) -> Result<Vec<StreamVolume>, ApiError> {
+/// `start` and `end`; without them the last hours, as in Loki.
+fn since_default(app: &App, params: &Params) -> Result<TimeRange, ApiError> {
     let now = app.clock.now_ns();
     let mut bounds = params.bounds(now)?;
     if params.get("start").is_empty() && params.get("since").is_empty() {
         bounds.start = bounds.end.min(now).saturating_sub(LABELS_SINCE_NS);
     }
-    with_snapshot(app, tenant.0, bounds.start..bounds.end, move |snapshot, time| {
-        Ok(streams(snapshot, &selectors, time)?)
-    })
-    .await
+    Ok(bounds.start..bounds.end)
 }

@@ -33,11 +33,14 @@ pub(crate) async fn range(
             time: bounds.start..bounds.end,
             limit: params.limit(app.config.query.entries_max)?,
             direction: if params.forward()? { Direction::Forward } else { Direction::Backward },
+            interval: params.interval()?,
             categorize: categorized,
         }),
         Expr::Metric(expr) => {
             let step = params.step(bounds, app.config.query.points_max)?;
-            Request::Metric { expr, steps: Steps::range(bounds.start, bounds.end, step) }
+            // As in Loki, steps lie at multiples of the step, so that a dashboard that refreshes asks for the same points.
+            let aligned = |time: i64| time - time.rem_euclid(step);
+            Request::Metric { expr, steps: Steps::range(aligned(bounds.start), aligned(bounds.end), step) }
         }
     };
     let (answer, stats) = run(&app, &tenant, request.clone()).await?;

@@ -165,7 +165,8 @@ async fn lines(
     direction: Direction,
 ) -> Result<Vec<LogStream>, ApiError> {
     let log = tail.log.clone();
-    let request = Request::Logs(LogQuery { log, time: start..end, limit, direction, categorize: tail.categorized });
+    let request =
+        Request::Logs(LogQuery { log, time: start..end, limit, direction, interval: 0, categorize: tail.categorized });
     let app = Arc::clone(app);
     match blocking(move || run_on(&app, &snapshot, &request)).await?.0 {
         Answer::Streams(streams) => Ok(streams),

@@ -76,7 +76,7 @@ impl std::fmt::Debug for Words {
 impl Words {
     /// Opens what [`build`] packed.
     pub(crate) fn open(packed: Vec<u8>) -> tantivy::Result<Self> {
-        let index = Index::open(PackedDirectory::new(OwnedBytes::new(packed))?)?;
+        let index = Index::open(PackedDirectory::new(&OwnedBytes::new(packed))?)?;
         let segments = index.searchable_segments()?;
         let segment = segments
             .first()
@@ -176,7 +176,7 @@ impl std::fmt::Debug for PackedDirectory {
 }
 
 impl PackedDirectory {
-    fn new(packed: OwnedBytes) -> io::Result<Self> {
+    fn new(packed: &OwnedBytes) -> io::Result<Self> {
         let mut at = 0;
         let mut take = |bytes: usize| -> io::Result<OwnedBytes> {
             if bytes > packed.len().saturating_sub(at) {

@@ -1,6 +1,6 @@
 //! An open segment: streams and runs in memory, everything else read when it is asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -259,7 +259,7 @@ impl Segment {
         let piece_rows = if wanted.all_sparse && self.sparse_keys.len() > 64 { 512 } else { PIECE_ROWS };
         let parquet = self.parquet()?;
         let reader = parquet.read(ranges, &columns, piece_rows)?;
-        let mut cursor = RangeCursor { ranges: ranges.to_vec().into_iter(), current: 0..0 };
+        let mut cursor = RangeCursor { ranges: ranges.iter().cloned().collect(), current: 0..0 };
         let projection = projection.clone();
         Ok(Box::new(reader.map(move |piece| {
             let piece = piece.map_err(|e| parquet.damaged(&e))?;
@@ -511,7 +511,7 @@ impl SparseColumn {
 }
 
 pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || text.bytes().any(|b| b.is_ascii_uppercase()) {
+    if !text.len().is_multiple_of(2) || text.bytes().any(|b| b.is_ascii_uppercase()) {
         return None;
     }
     let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
@@ -520,7 +520,7 @@ pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// Walks through ranges as pieces come in.
 struct RangeCursor {
-    ranges: std::vec::IntoIter<Range<u32>>,
+    ranges: VecDeque<Range<u32>>,
     current: Range<u32>,
 }
 
@@ -529,7 +529,7 @@ impl RangeCursor {
         let mut out = Vec::new();
         while rows > 0 {
             if self.current.is_empty() {
-                match self.ranges.next() {
+                match self.ranges.pop_front() {
                     Some(next) => self.current = next,
                     None => break,
                 }
