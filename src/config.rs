@@ -252,7 +252,7 @@ impl IngestConfig {
 
 impl Config {
     /// For the store.
-    pub(crate) fn store(&self) -> storage::StoreConfig {
+    pub(crate) fn store(&self, memory: &MemoryShares) -> storage::StoreConfig {
         let storage = &self.storage;
         storage::StoreConfig {
             memtable_bytes: storage.memtable_size.0 as usize,
@@ -261,6 +261,7 @@ impl Config {
             retention: storage.retention.set().map(|span| span.0),
             size_bytes_max: storage.size_max.set().map(|size| size.0),
             idempotency_window: storage.idempotency_window.0,
+            cache_bytes: memory.cache_bytes,
             ..storage::StoreConfig::new(&self.data)
         }
     }

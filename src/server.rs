@@ -70,7 +70,7 @@ async fn run(config: Config, machine_bytes: u64) -> anyhow::Result<()> {
 async fn open_house(app: &App) -> anyhow::Result<House> {
     raise_file_limit();
     let config = &app.config;
-    let store = Store::open(config.store(), Arc::new(RealDisk), Arc::clone(&app.clock)).await?;
+    let store = Store::open(config.store(&app.memory), Arc::new(RealDisk), Arc::clone(&app.clock)).await?;
     Ok(House {
         store,
         engine: Engine::new(config.query_limits(&app.memory))?,

@@ -10,8 +10,8 @@ use storage::{Rows, Snapshot, TimeRange};
 use crate::budget::{Budget, MemoryPool};
 use crate::error::QueryError;
 use crate::log_query::{self, LogQuery, LogStream};
-use crate::logql::vector::{Series, Value, evaluate};
-use crate::logql::{MetricExpr, RangeAggregation};
+use crate::logql::vector::{Leaf, Series, Value, evaluate};
+use crate::logql::{MetricExpr, RangeAggregation, VectorAggregation};
 use crate::range::{self, Steps};
 use crate::stats::{Counters, QueryStats};
 
@@ -189,10 +189,8 @@ impl Engine {
         expr: &MetricExpr,
         steps: &Steps,
     ) -> Result<Answer, QueryError> {
-        let value = evaluate::<QueryError>(expr, steps.count, &mut |range, outer| {
-            range::series(context, snapshot, range, outer, steps)
-        })?;
-        match value {
+        let mut reading = Reading { context, snapshot, steps };
+        match evaluate::<QueryError>(expr, steps.count, &mut reading)? {
             Value::Scalar(value) => Ok(Answer::Scalar(value)),
             Value::Series(series) if series.len() > self.limits.series_max => Err(QueryError::TooMuch(format!(
                 "maximum number of series ({}) reached for a single query; consider reducing query cardinality by adding more \
@@ -202,6 +200,32 @@ impl Engine {
             ))),
             Value::Series(series) => Ok(Answer::Series { series, steps: *steps }),
         }
+    }
+}
+
+/// Range aggregations are read from a snapshot.
+struct Reading<'r> {
+    context: &'r Context<'r>,
+    snapshot: &'r Snapshot,
+    steps: &'r Steps,
+}
+
+impl Leaf<QueryError> for Reading<'_> {
+    fn series(
+        &mut self,
+        range: &RangeAggregation,
+        outer: Option<&VectorAggregation>,
+    ) -> Result<Vec<Series>, QueryError> {
+        range::series(self.context, self.snapshot, range, outer, self.steps)
+    }
+
+    fn reduced(
+        &mut self,
+        range: &RangeAggregation,
+        sum: &VectorAggregation,
+        above: &VectorAggregation,
+    ) -> Result<Option<Vec<Series>>, QueryError> {
+        range::reduced(self.context, self.snapshot, (range, sum, above), self.steps)
     }
 }
 

@@ -233,6 +233,7 @@ fn find_in(
         if filters.none {
             candidates.for_each(&mut hit);
         } else {
+            let candidates = candidates.map(|at| at as u32).collect();
             filter_rows(context, filters, part, &rows, candidates, &mut hit);
         }
         let mut top = top.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,19 +247,21 @@ fn filter_rows(
     filters: &Filters<'_>,
     part: &Selected,
     rows: &Rows,
-    candidates: impl Iterator<Item = usize>,
+    mut candidates: Vec<u32>,
     hit: &mut dyn FnMut(usize),
 ) {
     let lines: Vec<_> = filters.pipeline.leading_line_filters().collect();
     let line = |at: usize| rows.message.as_ref().map_or("", |message| message.value(at));
-    let candidates = candidates.filter(|at| lines.iter().all(|filter| filter.matches(line(*at))));
+    let view = RowsView::new(rows, part.part.streams());
+    part.keep_equal(&view, &mut candidates);
+    candidates.retain(|at| lines.iter().all(|filter| filter.matches(line(*at as usize))));
     if !filters.labels {
-        candidates.for_each(hit);
+        candidates.into_iter().for_each(|at| hit(at as usize));
         return;
     }
-    let view = RowsView::new(rows, part.part.streams());
     let mut row = Row::new(&view).at(context.now);
     for at in candidates {
+        let at = at as usize;
         row.start(at, view.stream(at).labels(), rows.timestamp.value(at), line(at));
         if filters.pipeline.run_after(&mut row) {
             hit(at);

@@ -60,6 +60,29 @@ impl<'r> Column<'r> {
         }
     }
 
+    /// Leaves the rows of `selected` whose value is one of `values`, as text.
+    pub(crate) fn keep_equal(&self, values: &[String], selected: &mut Vec<u32>) {
+        let text = |text: &str| values.iter().any(|value| value == text);
+        match self {
+            Self::Dictionary { keys, values: words } => {
+                let wanted: Vec<bool> = words.iter().map(|word| word.is_some_and(text)).collect();
+                selected.retain(|&at| {
+                    let at = at as usize;
+                    keys.is_valid(at) && wanted.get(keys.value(at) as usize) == Some(&true)
+                });
+            }
+            Self::Text(array) => selected.retain(|&at| array.is_valid(at as usize) && text(array.value(at as usize))),
+            Self::Hex(array) => {
+                let bytes: Vec<Vec<u8>> = values.iter().filter_map(|value| unhex(value)).collect();
+                selected.retain(|&at| {
+                    let at = at as usize;
+                    array.is_valid(at) && bytes.iter().any(|bytes| bytes == array.value(at))
+                });
+            }
+            _ => selected.retain(|&at| self.text(at as usize).is_some_and(|value| text(&value))),
+        }
+    }
+
     /// The value as a number: `None` without one, `Err` if it is something else.
     pub(crate) fn number(&self, row: usize) -> Option<Result<f64, ()>> {
         if self.is_null(row) {
@@ -93,6 +116,15 @@ impl<'r> Column<'r> {
             Self::Hex(array) => Cow::Owned(Value::Hex(array.value(row)).to_string()),
         })
     }
+}
+
+/// The bytes of lower-case hex.
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    text.as_bytes().chunks_exact(2).map(|two| Some(digit(two[0])? << 4 | digit(two[1])?)).collect()
 }
 
 /// What a record of a stream has by the stream alone.

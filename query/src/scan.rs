@@ -8,7 +8,7 @@ use storage::{AttributeSelection, Part, Predicate, Projection, Snapshot, Storage
 
 use crate::logql::pipeline::DUPLICATE_SUFFIX;
 use crate::logql::{LabelFilter, LogExpr, MatchOp, Matcher, Stage, literals};
-use crate::metadata::{LEVEL, OBSERVED};
+use crate::metadata::{LEVEL, OBSERVED, RowsView};
 use crate::stats::Counters;
 
 /// A part with what is wanted of it.
@@ -19,6 +19,20 @@ pub(crate) struct Selected {
     pub(crate) wanted: Vec<bool>,
     /// Ascending row ranges that can match.
     pub(crate) ranges: Vec<Range<u32>>,
+    /// Attributes of which a row must have one of the values.
+    equalities: Vec<(Arc<str>, Vec<String>)>,
+}
+
+impl Selected {
+    /// Leaves the rows of `selected` that have the values that filters ask for by `=`, without looking up labels.
+    pub(crate) fn keep_equal(&self, view: &RowsView<'_>, selected: &mut Vec<u32>) {
+        for (key, values) in &self.equalities {
+            match view.column(key) {
+                Some(column) => column.keep_equal(values, selected),
+                None => selected.clear(),
+            }
+        }
+    }
 }
 
 /// Prunes a snapshot for `log` in `time`. Rows that remain are to be checked for time, text and attributes; streams
@@ -33,12 +47,13 @@ pub(crate) fn select(
     for part in &snapshot.parts {
         Counters::add(&counters.parts, 1);
         let wanted = wanted_streams(part.streams(), &log.matchers);
-        let mut ranges = Vec::new();
+        let (mut ranges, mut equalities) = (Vec::new(), Vec::new());
         if wanted.contains(&true) {
+            equalities = self::equalities(log, part, &wanted);
             let predicate = Predicate {
                 time: Some(time.clone()),
                 message: needles(log, part),
-                attributes: equalities(log, part, &wanted),
+                attributes: equalities.clone(),
                 streams: Some(wanted.clone()),
             };
             ranges = part.prune(&predicate)?;
@@ -48,7 +63,7 @@ pub(crate) fn select(
             continue;
         }
         Counters::add(&counters.rows_considered, ranges.iter().map(|r| u64::from(r.end - r.start)).sum());
-        selected.push(Selected { part: part.clone(), wanted, ranges });
+        selected.push(Selected { part: part.clone(), wanted, ranges, equalities });
     }
     Ok(selected)
 }

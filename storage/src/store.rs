@@ -31,7 +31,7 @@ use crate::journal::{FrameEncoder, FrameInput};
 use crate::lock::FolderLock;
 use crate::memtable::Memtable;
 use crate::read::{Part, Snapshot, TimeRange};
-use crate::segment::Segment;
+use crate::segment::{Segment, SegmentCache};
 use crate::stats::Stats;
 use crate::tenant::Tenant;
 use keys::{Claim, Keys};
@@ -63,6 +63,8 @@ pub struct StoreConfig {
     pub size_bytes_max: Option<u64>,
     /// How long a batch's idempotency key is remembered.
     pub idempotency_window: Duration,
+    /// Memory for parts of index files that queries ask for again and again.
+    pub cache_bytes: u64,
     /// How often retention, old memtables and old keys are looked at.
     pub maintenance_interval: Duration,
 }
@@ -80,6 +82,7 @@ impl StoreConfig {
             retention: None,
             size_bytes_max: None,
             idempotency_window: Duration::from_secs(24 * 3600),
+            cache_bytes: 64 << 20,
             maintenance_interval: Duration::from_secs(5),
         }
     }
@@ -119,6 +122,7 @@ pub(crate) struct Shared {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     catalog: Catalog,
+    cache: SegmentCache,
     encoder: FrameEncoder,
     state: RwLock<State>,
     /// Rung when a frozen memtable has become segments.

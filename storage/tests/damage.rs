@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use storage::catalog::{CatalogState, Found, recover};
-use storage::segment::{Segment, SegmentOrder, WriteOptions, merge_segments, segment_files, write_segment};
+use storage::segment::{
+    Segment, SegmentCache, SegmentOrder, WriteOptions, merge_segments, segment_files, write_segment,
+};
 use storage::{
     Disk, FaultyDisk, Labels, Level, Lineage, LogBatch, LogBatchBuilder, NOT_OBSERVED, SegmentMeta, Stream, Tenant,
 };
@@ -49,7 +51,7 @@ fn bytes_behind_the_end_of_a_segment_cost_nothing() {
         }
         assert_eq!(Segment::read_meta(&disk, &path(1)).unwrap(), meta);
         let shared: Arc<dyn Disk> = Arc::new(disk);
-        let segment = Segment::open(&shared, &path(1), meta).unwrap();
+        let segment = Segment::open(&shared, &path(1), meta, &SegmentCache::new(1 << 20)).unwrap();
         segment.verify().unwrap();
         assert_eq!(segment.row_count(), 3_000);
     }
@@ -63,7 +65,7 @@ fn a_segment_that_is_cut_is_refused() {
     disk.damage(&index, |bytes| bytes.truncate(bytes.len() - 7));
     Segment::read_meta(&disk, &path(1)).unwrap_err();
     let shared: Arc<dyn Disk> = Arc::new(disk);
-    Segment::open(&shared, &path(1), meta).unwrap_err();
+    Segment::open(&shared, &path(1), meta, &SegmentCache::new(1 << 20)).unwrap_err();
 }
 
 #[test]
@@ -74,7 +76,9 @@ fn a_lost_catalog_is_put_together_from_what_segments_say() {
         (1..=3).map(|id| written(&disk, id, Lineage::of_flush(id * 10, id * 10 + 9, 0, 1))).collect();
     let inputs: Vec<Arc<Segment>> = flushed[..2]
         .iter()
-        .map(|meta| Arc::new(Segment::open(&shared, &path(meta.id), meta.clone()).unwrap()))
+        .map(|meta| {
+            Arc::new(Segment::open(&shared, &path(meta.id), meta.clone(), &SegmentCache::new(1 << 20)).unwrap())
+        })
         .collect();
     let lineage = Lineage::of_merge(&flushed[..2]);
     let order = SegmentOrder { id: 4, tenant: Tenant::default(), day: 5, created_ns: 9, lineage };

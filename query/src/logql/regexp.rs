@@ -68,6 +68,8 @@ pub struct AnchoredRegex {
     regex: Regex,
     /// When the pattern is a plain alternation of texts: these, sorted.
     exact: Option<Arc<[String]>>,
+    /// When any text matches that is at least so long: `.*` and `.+`, where `.` is any byte.
+    any_from: Option<usize>,
 }
 
 /// The longest alternation that is compared text by text.
@@ -93,14 +95,20 @@ impl AnchoredRegex {
     fn with_flags(pattern: &str, flags: &str) -> Result<Self, RegexError> {
         let translated = translate(pattern)?;
         let exact = regex_syntax::parse(&translated).ok().and_then(|hir| exact_texts(&hir)).map(Into::into);
-        Ok(Self { regex: build(&format!("^(?{flags}:{translated})$"))?, exact })
+        let any_from = match translated.as_str() {
+            ".*" if flags == "s" => Some(0),
+            ".+" if flags == "s" => Some(1),
+            _ => None,
+        };
+        Ok(Self { regex: build(&format!("^(?{flags}:{translated})$"))?, exact, any_from })
     }
 
     /// Whether the whole of `text` matches.
     pub fn is_match(&self, text: &str) -> bool {
-        match &self.exact {
-            Some(texts) => texts.binary_search_by(|t| t.as_str().cmp(text)).is_ok(),
-            None => self.regex.is_match(text.as_bytes()),
+        match (&self.exact, self.any_from) {
+            (_, Some(length)) => text.len() >= length,
+            (Some(texts), None) => texts.binary_search_by(|t| t.as_str().cmp(text)).is_ok(),
+            (None, None) => self.regex.is_match(text.as_bytes()),
         }
     }
 

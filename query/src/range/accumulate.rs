@@ -1,25 +1,22 @@
 //! What is kept of the lines of each group while they are read, and the numbers that come of it.
 
-use rustc_hash::FxHashMap;
-use storage::Labels;
+use rayon::prelude::*;
 
+use super::interner::Interner;
 use super::windows::Steps;
 use crate::budget::Budget;
+use crate::engine::Context;
 use crate::error::QueryError;
-use crate::logql::vector::Series;
 use crate::logql::{RangeAggregation, RangeOp};
 
-/// Groups of lines by the bytes of their key, numbered from 0.
-#[derive(Debug, Default)]
-pub(super) struct Groups {
-    numbers: FxHashMap<Box<[u8]>, u32>,
-    labels: Vec<Labels>,
-}
+/// So many groups are brought together by many threads.
+const PARALLEL_GROUPS: usize = 20_000;
 
-/// Numbers of one thread. [`Accumulator::merge`] brings threads together.
+/// Numbers of one thread. [`merge`] brings threads together.
 #[derive(Debug)]
 pub(super) struct Accumulator {
-    groups: Groups,
+    /// Groups of lines, by the bytes of their key.
+    groups: Interner,
     kept: Kept,
     steps: u32,
     /// Bytes taken since the budget was last told.
@@ -34,6 +31,9 @@ enum Kept {
     Samples(Vec<Vec<(i64, f64)>>),
 }
 
+/// A group's key with its numbers at the steps where it has any.
+pub(super) type Points<'a> = (&'a [u8], Vec<(u32, f64)>);
+
 impl Accumulator {
     pub(super) fn new(range: &RangeAggregation, steps: u32) -> Self {
         let kept = match range.op {
@@ -45,7 +45,7 @@ impl Accumulator {
             RangeOp::Rate if range.unwrap.is_none() => Kept::Totals { values: Vec::new(), present: None },
             _ => Kept::Samples(Vec::new()),
         };
-        Self { groups: Groups::default(), kept, steps, untold: 0 }
+        Self { groups: Interner::default(), kept, steps, untold: 0 }
     }
 
     /// Whether only how many lines there are, and how long, matters: not each line's own time and value.
@@ -53,27 +53,28 @@ impl Accumulator {
         matches!(self.kept, Kept::Totals { .. })
     }
 
-    /// The number of a group; `labels` is asked for when it is new.
-    pub(super) fn group(&mut self, key: &[u8], labels: impl FnOnce() -> Labels) -> u32 {
-        if let Some(&number) = self.groups.numbers.get(key) {
-            return number;
-        }
-        let number = self.groups.labels.len() as u32;
-        let labels = labels();
-        self.untold += (key.len() + 64 + labels.iter().map(|(n, v)| n.len() + v.len() + 64).sum::<usize>()) as u64;
-        self.groups.numbers.insert(key.into(), number);
-        self.groups.labels.push(labels);
-        let stride = stride(self.steps);
-        match &mut self.kept {
-            Kept::Totals { values, present } => {
-                values.resize(values.len() + stride, 0.0);
-                self.untold += stride as u64 * 8;
-                if let Some(present) = present {
-                    present.resize(present.len() + stride, 0.0);
+    /// How many groups there are.
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The number of a group.
+    pub(super) fn group(&mut self, key: &[u8]) -> u32 {
+        let (number, is_new) = self.groups.intern(key);
+        if is_new {
+            let stride = stride(self.steps);
+            self.untold += key.len() as u64 + 32;
+            match &mut self.kept {
+                Kept::Totals { values, present } => {
+                    values.resize(values.len() + stride, 0.0);
                     self.untold += stride as u64 * 8;
+                    if let Some(present) = present {
+                        present.resize(present.len() + stride, 0.0);
+                        self.untold += stride as u64 * 8;
+                    }
                 }
+                Kept::Samples(samples) => samples.push(Vec::new()),
             }
-            Kept::Samples(samples) => samples.push(Vec::new()),
         }
         number
     }
@@ -105,51 +106,88 @@ impl Accumulator {
         budget.take(std::mem::take(&mut self.untold))
     }
 
-    /// Adds another thread's numbers.
-    pub(super) fn merge(&mut self, mut other: Self) {
+    /// Adds one group of another thread.
+    fn take_in(&mut self, other: &Self, theirs: u32) {
         let stride = stride(self.steps);
-        for (key, theirs) in std::mem::take(&mut other.groups.numbers) {
-            let mine = self.group(&key, || std::mem::take(&mut other.groups.labels[theirs as usize])) as usize;
-            let (mine, theirs) = (mine * stride, theirs as usize * stride);
-            match (&mut self.kept, &mut other.kept) {
-                (Kept::Totals { values, present }, Kept::Totals { values: more, present: more_present }) => {
-                    let sum = |into: &mut [f64], from: &[f64]| {
-                        into[mine..mine + stride]
-                            .iter_mut()
-                            .zip(&from[theirs..theirs + stride])
-                            .for_each(|(a, b)| *a += b);
-                    };
-                    sum(values, more);
-                    if let (Some(present), Some(more)) = (present, more_present) {
-                        sum(present, more);
-                    }
+        let mine = self.group(other.groups.get(theirs)) as usize;
+        let theirs = theirs as usize;
+        match (&mut self.kept, &other.kept) {
+            (Kept::Totals { values, present }, Kept::Totals { values: more, present: more_present }) => {
+                let sum = |into: &mut [f64], from: &[f64]| {
+                    let (into, from) = (into.iter_mut().skip(mine * stride), from.iter().skip(theirs * stride));
+                    into.zip(from).take(stride).for_each(|(a, b)| *a += b);
+                };
+                sum(values, more);
+                if let (Some(present), Some(more)) = (present, more_present) {
+                    sum(present, more);
                 }
-                (Kept::Samples(samples), Kept::Samples(more)) => {
-                    let more = std::mem::take(&mut more[theirs / stride]);
-                    let mine = &mut samples[mine / stride];
-                    if mine.is_empty() { *mine = more } else { mine.extend(more) }
-                }
-                _ => {}
             }
+            (Kept::Samples(samples), Kept::Samples(more)) => samples[mine].extend_from_slice(&more[theirs]),
+            _ => {}
         }
     }
 
-    /// The series that come of it.
-    pub(super) fn finish(self, range: &RangeAggregation, steps: &Steps) -> Vec<Series> {
+    /// The numbers of each group, in the order of their numbers.
+    pub(super) fn points<'a>(&'a self, range: &RangeAggregation, steps: &Steps) -> impl Iterator<Item = Points<'a>> {
         let seconds = range.range_ns as f64 / 1e9;
         let per_second = if matches!(range.op, RangeOp::Rate | RangeOp::BytesRate) { seconds } else { 1.0 };
         let stride = stride(self.steps);
-        let points: Vec<Vec<(u32, f64)>> = match self.kept {
+        let points = move |group: usize| match &self.kept {
             Kept::Totals { values, present } => {
-                let present = present.as_ref().unwrap_or(&values);
-                let totals = values.chunks_exact(stride).zip(present.chunks_exact(stride));
-                totals.map(|(values, present)| total_points(values, present, self.steps, per_second)).collect()
+                let own = group * stride..(group + 1) * stride;
+                let present = present.as_ref().unwrap_or(values);
+                total_points(&values[own.clone()], &present[own], self.steps, per_second)
             }
-            Kept::Samples(samples) => samples.into_iter().map(|samples| sample_points(samples, range, steps)).collect(),
+            Kept::Samples(samples) => sample_points(samples[group].clone(), range, steps),
         };
-        let series = self.groups.labels.into_iter().zip(points);
-        series.filter(|(_, points)| !points.is_empty()).map(|(labels, points)| Series { labels, points }).collect()
+        let groups = (0..self.groups.len()).map(move |group| (self.groups.get(group as u32), points(group)));
+        groups.filter(|(_, points)| !points.is_empty())
     }
+}
+
+/// Brings the numbers of all threads together, in shares that have no group in common; what `finish` makes of each
+/// share is answered. Few groups are one share.
+///
+/// # Errors
+/// Of the budget.
+pub(super) fn merge<T: Send>(
+    context: &Context<'_>,
+    mut threads: Vec<Accumulator>,
+    range: &RangeAggregation,
+    finish: impl Fn(&Accumulator) -> T + Sync,
+) -> Result<Vec<T>, QueryError> {
+    let groups: usize = threads.iter().map(Accumulator::len).sum();
+    let Some(steps) = threads.first().map(|thread| thread.steps) else { return Ok(Vec::new()) };
+    if threads.len() == 1 && groups < PARALLEL_GROUPS {
+        return Ok(threads.iter().map(finish).collect());
+    }
+    if groups < PARALLEL_GROUPS {
+        let mut all = threads.remove(0);
+        for other in &threads {
+            (0..other.len() as u32).for_each(|group| all.take_in(other, group));
+        }
+        all.settle(context.budget)?;
+        return Ok(vec![finish(&all)]);
+    }
+    let count = context.pool.current_num_threads() * 2;
+    let shares = |thread: &Accumulator| {
+        let mut shares: Vec<Vec<u32>> = vec![Vec::new(); count];
+        for group in 0..thread.len() as u32 {
+            shares[thread.groups.share(group, count)].push(group);
+        }
+        shares
+    };
+    let by_thread: Vec<Vec<Vec<u32>>> = context.pool.install(|| threads.par_iter().map(shares).collect());
+    context.budget.check()?;
+    let merged = |share: usize| {
+        let mut all = Accumulator::new(range, steps);
+        for (thread, shares) in threads.iter().zip(&by_thread) {
+            shares[share].iter().for_each(|&group| all.take_in(thread, group));
+        }
+        all.settle(context.budget)?;
+        Ok(finish(&all))
+    };
+    context.pool.install(|| (0..count).into_par_iter().map(merged).collect())
 }
 
 /// Numbers kept for each group.

@@ -7,6 +7,7 @@ use arrow::array::{Array, Int32Array, StringArray};
 use rustc_hash::FxHashMap;
 use storage::{Rows, Stream};
 
+use super::interner::Interner;
 use crate::metadata::{Column, LEVEL, OBSERVED, RowsView};
 
 /// Combinations beyond which everything is forgotten, so that memory stays bounded.
@@ -21,7 +22,7 @@ pub(super) struct Coder {
     slots: Vec<Slot>,
     /// For each slot behind the first in use, the numbers of (number so far, the slot's value).
     pairs: Vec<FxHashMap<(u32, u32), u32>>,
-    streams: FxHashMap<Box<[u8]>, u32>,
+    streams: Interner,
     combinations: usize,
     scratch: Vec<u8>,
     column: Vec<u32>,
@@ -32,7 +33,8 @@ pub(super) struct Coder {
 struct Slot {
     /// Some rows had it; from then on it takes part in every number.
     in_use: bool,
-    texts: FxHashMap<Box<[u8]>, u32>,
+    texts: Interner,
+    text_codes: Vec<u32>,
     numbers: FxHashMap<(u8, u64), u32>,
     dictionary: Dictionary,
 }
@@ -53,7 +55,7 @@ impl Coder {
             pairs: (0..names.len() + 2).map(|_| FxHashMap::default()).collect(),
             names,
             slots,
-            streams: FxHashMap::default(),
+            streams: Interner::default(),
             combinations: 0,
             scratch: Vec::new(),
             column: Vec::new(),
@@ -78,12 +80,8 @@ impl Coder {
             }
             self.scratch.extend_from_slice(&[0; 4]);
         }
-        if let Some(&code) = self.streams.get(self.scratch.as_slice()) {
-            return code;
-        }
-        let code = self.streams.len() as u32;
-        self.streams.insert(self.scratch.as_slice().into(), code);
-        self.combinations += 1;
+        let (code, is_new) = self.streams.intern(&self.scratch);
+        self.combinations += usize::from(is_new);
         code
     }
 
@@ -201,12 +199,11 @@ impl Slot {
     }
 
     fn text(&mut self, text: &[u8]) -> u32 {
-        if let Some(&code) = self.texts.get(text) {
-            return code;
+        let (number, is_new) = self.texts.intern(text);
+        if is_new {
+            self.text_codes.push((self.texts.len() + self.numbers.len()) as u32);
         }
-        let code = (self.texts.len() + self.numbers.len()) as u32 + 1;
-        self.texts.insert(text.into(), code);
-        code
+        self.text_codes[number as usize]
     }
 
     fn number(&mut self, kind: u8, bits: u64) -> u32 {

@@ -9,6 +9,8 @@
 
 mod accumulate;
 mod codes;
+mod interner;
+mod keys;
 mod windows;
 
 use std::ops::Range;
@@ -19,20 +21,21 @@ use storage::{Part, Projection, Rows, Snapshot, Stream};
 pub use windows::Steps;
 pub(crate) use windows::reach;
 
-use self::accumulate::Accumulator;
+use self::accumulate::{Accumulator, Points, merge};
 use self::codes::Coder;
+use self::keys::Names;
 use self::windows::Windows;
 use crate::engine::Context;
 use crate::error::QueryError;
 use crate::logql::pipeline::{LineMatcher, Metadata, Row, SampleExtractor, SampleValue};
-use crate::logql::vector::Series;
-use crate::logql::{Conversion, RangeAggregation, VectorAggregation};
+use crate::logql::vector::{Series, aggregate};
+use crate::logql::{Conversion, RangeAggregation, VectorAggregation, VectorOp};
 use crate::metadata::{Column, LEVEL, OBSERVED, RowsView, StreamOnly};
 use crate::parallel::for_each;
 use crate::scan::{Selected, pieces, projection, select};
 use crate::stats::Counters;
 
-/// Rows that one thread takes at a time.
+/// Rows that one thread takes at a time, at least.
 const PIECE_ROWS: u32 = 65_536;
 /// Runs that one thread counts at a time, at least.
 const RUNS_AT_ONCE: usize = 4096;
@@ -49,10 +52,100 @@ pub(crate) fn series(
     steps: &Steps,
 ) -> Result<Vec<Series>, QueryError> {
     let extractor = SampleExtractor::new(range, outer)?;
+    let threads = read(context, snapshot, range, &extractor, steps)?;
+    let names = Names::new(extractor.group_by());
+    let series = |share: &Accumulator| {
+        let points = share.points(range, steps);
+        points.map(|(key, points)| Series { labels: names.labels(key), points }).collect::<Vec<_>>()
+    };
+    Ok(merge(context, threads, range, series)?.into_iter().flatten().collect())
+}
+
+/// `above` over `sum` over `range`, where that needs only some of the series, or none: `count`, `topk` and `bottomk`
+/// of everything. `None` if it needs all.
+///
+/// # Errors
+/// See [`QueryError`].
+pub(crate) fn reduced(
+    context: &Context<'_>,
+    snapshot: &Snapshot,
+    (range, sum, above): (&RangeAggregation, &VectorAggregation, &VectorAggregation),
+    steps: &Steps,
+) -> Result<Option<Vec<Series>>, QueryError> {
+    let of_everything = above.grouping.as_ref().is_none_or(|g| g.labels.is_empty() && !g.without);
+    let extractor = SampleExtractor::new(range, Some(sum))?;
+    // A series of a record with an error keeps labels that the sum would take away.
+    let keeps_errors = extractor.keeps_errors();
+    if !of_everything || keeps_errors || !matches!(above.op, VectorOp::Count | VectorOp::Topk | VectorOp::Bottomk) {
+        return Ok(None);
+    }
+    let threads = read(context, snapshot, range, &extractor, steps)?;
+    if above.op == VectorOp::Count {
+        let counts = merge(context, threads, range, |share| counts(share, range, steps))?;
+        let mut sums = vec![0_u64; steps.count as usize];
+        counts.iter().for_each(|share| sums.iter_mut().zip(share).for_each(|(sum, count)| *sum += count));
+        let points = (0..).zip(sums).filter(|(_, count)| *count > 0).map(|(step, count)| (step, count as f64));
+        return Ok(Some(vec![Series { labels: storage::Labels::default(), points: points.collect() }]));
+    }
+    let names = Names::new(extractor.group_by());
+    let keep = above.parameter.map_or(usize::MAX, |k| usize::try_from(k).unwrap_or(usize::MAX));
+    let best = merge(context, threads, range, |share| {
+        let best = best(share, range, steps, keep, above.op == VectorOp::Topk);
+        best.into_iter().map(|(key, points)| Series { labels: names.labels(key), points }).collect::<Vec<_>>()
+    })?;
+    let candidates: Vec<Series> = best.into_iter().flatten().collect();
+    Ok(Some(aggregate(above, &candidates, steps.count)))
+}
+
+/// How many groups have a value at each step.
+fn counts(share: &Accumulator, range: &RangeAggregation, steps: &Steps) -> Vec<u64> {
+    let mut counts = vec![0; steps.count as usize];
+    for (_, points) in share.points(range, steps) {
+        points.iter().for_each(|(step, _)| counts[*step as usize] += 1);
+    }
+    counts
+}
+
+/// The groups that are among the first `keep` at some step.
+fn best<'a>(
+    share: &'a Accumulator,
+    range: &RangeAggregation,
+    steps: &Steps,
+    keep: usize,
+    greatest: bool,
+) -> Vec<Points<'a>> {
+    let all: Vec<Points<'a>> = share.points(range, steps).collect();
+    let mut at_step: Vec<Vec<(f64, usize)>> = vec![Vec::new(); steps.count as usize];
+    for (group, (_, points)) in all.iter().enumerate() {
+        points.iter().for_each(|(step, value)| at_step[*step as usize].push((*value, group)));
+    }
+    let mut kept = vec![false; all.len()];
+    for mut values in at_step {
+        if values.len() > keep {
+            // As `topk` ranks: what is no number comes last; ties by key, so that an answer is the same each time.
+            values.select_nth_unstable_by(keep.saturating_sub(1), |a, b| {
+                let order = if greatest { b.0.total_cmp(&a.0) } else { a.0.total_cmp(&b.0) };
+                a.0.is_nan().cmp(&b.0.is_nan()).then(order).then_with(|| all[a.1].0.cmp(all[b.1].0))
+            });
+            values.truncate(keep);
+        }
+        values.iter().for_each(|(_, group)| kept[*group] = true);
+    }
+    all.into_iter().zip(kept).filter_map(|(one, kept)| kept.then_some(one)).collect()
+}
+
+/// Reads all lines; what each thread made of its share.
+fn read(
+    context: &Context<'_>,
+    snapshot: &Snapshot,
+    range: &RangeAggregation,
+    extractor: &SampleExtractor,
+    steps: &Steps,
+) -> Result<Vec<Accumulator>, QueryError> {
     let time = reach(steps, range.range_ns, range.offset_ns);
     let selected = select(snapshot, &range.log, &time, context.counters)?;
-    let plan = Plan::new(range, &extractor, steps);
-    let work = plan.work(selected);
+    let plan = Plan::new(range, extractor, steps);
+    let work = plan.work(selected, context.pool.current_num_threads());
     let states = for_each(
         context.pool,
         &work,
@@ -64,7 +157,7 @@ pub(crate) fn series(
                     for rows in part.part.read(ranges, Some(&part.wanted), &plan.projection)? {
                         let rows = rows?;
                         context.look_at(&rows)?;
-                        reader.rows(context, &part.part, &rows)?;
+                        reader.rows(context, part, &rows)?;
                     }
                 }
             }
@@ -72,13 +165,7 @@ pub(crate) fn series(
             reader.numbers.settle(context.budget)
         },
     )?;
-    let mut states = states.into_iter().map(|reader| reader.numbers);
-    let Some(mut numbers) = states.next() else { return Ok(Vec::new()) };
-    for more in states {
-        context.budget.check()?;
-        numbers.merge(more);
-    }
-    Ok(numbers.finish(range, steps))
+    Ok(states.into_iter().map(|reader| reader.numbers).collect())
 }
 
 /// How a query's lines are read.
@@ -149,8 +236,11 @@ impl<'p> Plan<'p> {
         }
     }
 
-    fn work(&self, selected: Vec<Selected>) -> Vec<Work> {
+    fn work(&self, selected: Vec<Selected>, threads: usize) -> Vec<Work> {
         let mut work = Vec::new();
+        // Every piece unpacks its dictionaries anew: no smaller than keeps all threads busy.
+        let rows: u64 = selected.iter().flat_map(|p| &p.ranges).map(|r| u64::from(r.end - r.start)).sum();
+        let piece_rows = (rows / (threads as u64 * 4)).clamp(PIECE_ROWS.into(), 8 * u64::from(PIECE_ROWS)) as u32;
         for part in selected {
             let ranges = match self.countable_runs(&part) {
                 Some((runs, ranges)) => {
@@ -161,7 +251,7 @@ impl<'p> Plan<'p> {
                 }
                 None => part.ranges.clone(),
             };
-            work.extend(pieces(&ranges, PIECE_ROWS).into_iter().map(|piece| Work::Rows(part.clone(), piece)));
+            work.extend(pieces(&ranges, piece_rows).into_iter().map(|piece| Work::Rows(part.clone(), piece)));
         }
         work
     }
@@ -286,7 +376,8 @@ impl<'p> Reader<'p> {
         Ok(())
     }
 
-    fn rows(&mut self, context: &Context<'_>, part: &Part, rows: &Rows) -> Result<(), QueryError> {
+    fn rows(&mut self, context: &Context<'_>, selected: &Selected, rows: &Rows) -> Result<(), QueryError> {
+        let part = &selected.part;
         if self.coder.is_full() {
             self.coder = Coder::new(self.plan.names.clone().unwrap_or_default());
             self.forget();
@@ -296,6 +387,7 @@ impl<'p> Reader<'p> {
             return Ok(());
         }
         let view = RowsView::new(rows, part.streams());
+        selected.keep_equal(&view, &mut self.selected);
         match &self.plan.names {
             Some(_) if self.plan.number.is_none_or(|label| !view.any_stream_has(label)) => {
                 self.coded_rows(part, rows, &view)
@@ -448,10 +540,9 @@ impl<'p> Reader<'p> {
         if let Some(message) = SampleExtractor::fatal_error(row) {
             return Err(QueryError::BadQuery(message));
         }
-        let by = self.plan.extractor.group_by();
         self.key.clear();
-        row.write_key(by, &mut self.key);
-        Ok(self.numbers.group(&self.key, || row.grouped_labels(by)))
+        keys::write(row, self.plan.extractor.group_by(), &mut self.key);
+        Ok(self.numbers.group(&self.key))
     }
 
     /// Each selected row through the whole pipeline.

@@ -1,4 +1,4 @@
-//! Builds the text index while rows go by in order.
+//! Builds the index of messages and of identifier-like attributes while rows go by in order.
 
 use rustc_hash::FxHashMap;
 
@@ -66,6 +66,11 @@ impl IndexBuilder {
             }
         }
         self.normal = normal;
+    }
+
+    /// An attribute's value of the row that was added last.
+    pub(crate) fn value(&mut self, key: &str, value: &[u8]) {
+        self.keys.extend(tokens::value_keys(key, value));
     }
 
     fn word(&mut self, word: &[u8], block: u32) {

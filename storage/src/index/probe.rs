@@ -1,7 +1,9 @@
-//! Which blocks can hold a needle.
+//! Which blocks can hold a needle, or an attribute's value.
+
+use std::sync::Arc;
 
 use super::blocks::BlockSet;
-use super::tokens::{Demands, demands};
+use super::tokens::{self, Demands, demands};
 use super::{bloom, words::Words};
 use crate::error::StorageError;
 use crate::read::Needle;
@@ -9,15 +11,52 @@ use crate::read::Needle;
 /// An open index, wherever its bytes are.
 pub(crate) trait IndexSource {
     /// The word dictionary.
-    fn words(&self) -> Result<&Words, StorageError>;
+    fn words(&self) -> Result<Arc<Words>, StorageError>;
     /// Blocks that may hold any word.
     fn open_blocks(&self) -> &BlockSet;
-    /// Filter blocks of a block's bloom filter.
-    fn filter_len(&self, block: u32) -> usize;
-    /// One filter block.
-    fn filter_block(&self, block: u32, at: usize) -> Result<[u8; bloom::LANES_BYTES], StorageError>;
+    /// The bloom filters of all blocks.
+    fn filters(&self) -> Result<Filters<'_>, StorageError>;
     /// What a failure of Tantivy means.
     fn damaged(&self, error: &dyn std::fmt::Display) -> StorageError;
+}
+
+/// The bloom filters of all blocks, one after the other.
+pub(crate) struct Filters<'a> {
+    pub(crate) bytes: Arc<Vec<u8>>,
+    /// Where each ends.
+    pub(crate) ends: &'a [u32],
+}
+
+impl Filters<'_> {
+    /// Whether a block's filter may hold all of the keys.
+    pub(crate) fn may_hold(&self, block: u32, keys: &[u64]) -> bool {
+        let end = |block: u32| self.ends.get(block as usize).copied().unwrap_or_default() as usize;
+        let filter = self.bytes.get(block.checked_sub(1).map_or(0, end)..end(block)).unwrap_or_default();
+        let len = filter.len() / bloom::LANES_BYTES;
+        len > 0
+            && keys.iter().all(|&key| {
+                let at = bloom::block_of(key, len) * bloom::LANES_BYTES;
+                bloom::block_has(filter.get(at..at + bloom::LANES_BYTES).unwrap_or_default(), key)
+            })
+    }
+}
+
+/// Narrows `blocks` to those that can have one of the values of an attribute that is in the filters.
+pub(crate) fn narrow_to_values(
+    index: &impl IndexSource,
+    blocks: &mut BlockSet,
+    key: &str,
+    values: &[Vec<u8>],
+) -> Result<(), StorageError> {
+    let filters = index.filters()?;
+    let keys: Vec<[u64; 3]> = values.iter().map(|value| tokens::value_keys(key, value)).collect();
+    let left: Vec<u32> = blocks.iter().collect();
+    for block in left {
+        if !keys.iter().any(|keys| filters.may_hold(block, keys)) {
+            blocks.remove(block);
+        }
+    }
+    Ok(())
 }
 
 /// Narrows `blocks` to those that can hold one of the needles (any case of ASCII: the index is lower case).
@@ -45,11 +84,11 @@ fn narrow(index: &impl IndexSource, blocks: &mut BlockSet, demands: &Demands) ->
         index.words()?.blocks_with(word, |block| with.insert(block)).map_err(|e| index.damaged(&e))?;
         blocks.intersect(&with);
     }
-    for &key in &demands.keys {
+    if !demands.keys.is_empty() && !blocks.is_empty() {
+        let filters = index.filters()?;
         let left: Vec<u32> = blocks.iter().collect();
         for block in left {
-            let len = index.filter_len(block);
-            if len == 0 || !bloom::block_has(&index.filter_block(block, bloom::block_of(key, len))?, key) {
+            if !filters.may_hold(block, &demands.keys) {
                 blocks.remove(block);
             }
         }

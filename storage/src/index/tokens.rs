@@ -6,7 +6,7 @@
 //! token if it is shorter than [`WHOLE_BYTES`], else the hashes of its minimizers. So any substring of [`WHOLE_BYTES`] bytes
 //! or more of a long token can be looked up: it holds at least one full window, whose minimizer is a key of the token.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 /// Tokens shorter than this are looked up whole; any longer fragment contains a full minimizer window.
 pub(crate) const WHOLE_BYTES: usize = KMER_BYTES + WINDOW - 1;
@@ -121,6 +121,13 @@ pub(crate) fn token_keys(token: &[u8], mut take: impl FnMut(u64)) {
     } else {
         minimizers(token, take);
     }
+}
+
+/// The bloom filter keys of an attribute's value: three, because one alone is wrong too often where nothing else narrows.
+pub(crate) fn value_keys(key: &str, value: &[u8]) -> [u64; 3] {
+    let hash = xxh3_128_with_seed(value, xxh3_64(key.as_bytes()));
+    let (low, high) = (hash as u64, (hash >> 64) as u64);
+    [low, high, low.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(high)]
 }
 
 /// The minimizers of every full window of a fragment of at least [`WHOLE_BYTES`] bytes, without repeating neighbours.

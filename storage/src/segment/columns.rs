@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, DictionaryArray, FixedSizeBinaryBuilder, Float64Builder, Int64Array,
-    Int64Builder, MapBuilder, StringArray, StringBuilder, TimestampNanosecondArray,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, DictionaryArray, FixedSizeBinaryBuilder, Float64Builder,
+    Int64Array, Int64Builder, MapBuilder, StringArray, StringBuilder, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::Int32Type;
@@ -17,6 +18,8 @@ use crate::batch::{Level, NOT_OBSERVED, Value, ValueKind};
 
 /// Names that attributes and labels cannot have as columns.
 pub(crate) const TIMESTAMP: &str = "timestamp";
+const NS_PER_US: i64 = 1_000;
+const NS_PER_MS: i64 = 1_000_000;
 pub(crate) const OBSERVED: &str = "observed_delay_ns";
 pub(crate) const LEVEL: &str = "level";
 pub(crate) const MESSAGE: &str = "message";
@@ -59,6 +62,9 @@ pub(crate) struct ColumnSpec {
     /// Most values are different: worth a Parquet bloom filter.
     #[serde(default)]
     pub(crate) identifier: bool,
+    /// Its values are in the bloom filters of the index's blocks.
+    #[serde(default)]
+    pub(crate) in_filters: bool,
 }
 
 /// The columns of a segment, in order, and what they mean.
@@ -107,9 +113,33 @@ pub(crate) fn messages(rows: &SortedRows<'_>, range: std::ops::Range<usize>) -> 
     StringArray::new(OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(bytes), None)
 }
 
+/// In the coarsest unit that loses nothing: most clocks tell micro- or milliseconds, and noughts cost room.
 fn timestamps(rows: &SortedRows<'_>) -> ArrayRef {
     let values: Vec<i64> = rows.rows.iter().map(|&row| rows.timestamp(row)).collect();
-    Arc::new(TimestampNanosecondArray::from(values).with_timezone("UTC"))
+    let all = |unit: i64| values.iter().all(|value| value % unit == 0);
+    let of = |unit: i64| values.iter().map(|value| value / unit).collect::<Vec<i64>>();
+    if all(NS_PER_MS) {
+        Arc::new(TimestampMillisecondArray::from(of(NS_PER_MS)).with_timezone("UTC"))
+    } else if all(NS_PER_US) {
+        Arc::new(TimestampMicrosecondArray::from(of(NS_PER_US)).with_timezone("UTC"))
+    } else {
+        Arc::new(TimestampNanosecondArray::from(values).with_timezone("UTC"))
+    }
+}
+
+/// The timestamps of a column as [`timestamps`] makes it, in nanoseconds.
+pub(crate) fn nanoseconds(column: &dyn Array) -> Option<Int64Array> {
+    use arrow::datatypes::{Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType};
+    let times = |values: &[i64], unit: i64| -> Int64Array {
+        values.iter().map(|value| value.saturating_mul(unit)).collect::<Vec<i64>>().into()
+    };
+    if let Some(ns) = column.as_primitive_opt::<TimestampNanosecondType>() {
+        return Some(ns.reinterpret_cast::<Int64Type>());
+    }
+    if let Some(us) = column.as_primitive_opt::<TimestampMicrosecondType>() {
+        return Some(times(us.values(), NS_PER_US));
+    }
+    column.as_primitive_opt::<TimestampMillisecondType>().map(|ms| times(ms.values(), NS_PER_MS))
 }
 
 /// How long after the timestamp each row was observed: mostly 0 or small, so it costs little.
@@ -162,7 +192,14 @@ fn shared_columns(rows: &SortedRows<'_>, role: Role, taken: &mut HashSet<String>
         let array = DictionaryArray::<Int32Type>::new(keys.into_iter().collect(), Arc::new(StringArray::from(values)));
         let column = free_name(taken, role, key);
         out.arrays.push((column.clone(), Arc::new(array)));
-        out.specs.push(ColumnSpec { column, role, key: key.to_owned(), kind: ColumnKind::Str, identifier: false });
+        out.specs.push(ColumnSpec {
+            column,
+            role,
+            key: key.to_owned(),
+            kind: ColumnKind::Str,
+            identifier: false,
+            in_filters: false,
+        });
     }
 }
 
@@ -191,7 +228,14 @@ fn attribute_columns(rows: &SortedRows<'_>, taken: &mut HashSet<String>, out: &m
                 let column = free_name(taken, Role::Attribute, key);
                 let (array, identifier) = typed_column(rows, entries, kind);
                 out.arrays.push((column.clone(), array));
-                out.specs.push(ColumnSpec { column, role: Role::Attribute, key: key.to_owned(), kind, identifier });
+                out.specs.push(ColumnSpec {
+                    column,
+                    role: Role::Attribute,
+                    key: key.to_owned(),
+                    kind,
+                    identifier,
+                    in_filters: identifier,
+                });
             }
             None => {
                 residual.extend(entries.iter().map(|e| (e.row, key, e.attribute)));
@@ -336,20 +380,24 @@ fn hex_column(rows: &SortedRows<'_>, entries: &[Entry]) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-/// Looks at up to 4,096 values spread over the column: an identifier if at least a quarter are different.
+/// Looks at up to 4,096 values spread over the column: an identifier if at least a quarter are different, and not a
+/// measured quantity (`12.5` as text), for which nobody looks by its value.
 fn is_identifier(rows: &SortedRows<'_>, entries: &[Entry]) -> bool {
     let step = (entries.len() / 4096).max(1);
     let mut seen: HashSet<&[u8]> = HashSet::new();
-    let mut looked = 0;
+    let (mut looked, mut measures) = (0, 0);
     for e in entries.iter().step_by(step) {
         looked += 1;
         match value(rows, e.row, e.attribute) {
-            Value::Str(s) => seen.insert(s.as_bytes()),
+            Value::Str(s) => {
+                measures += usize::from(s.contains('.') && s.parse::<f64>().is_ok());
+                seen.insert(s.as_bytes())
+            }
             Value::Hex(b) => seen.insert(b),
             _ => false,
         };
     }
-    seen.len() * 4 >= looked && seen.len() > 16
+    seen.len() * 4 >= looked && seen.len() > 16 && measures * 2 < looked
 }
 
 /// The kinds of values, as letters of `attribute_kinds`.

@@ -108,11 +108,6 @@ impl Container {
         Ok(Self { path: path.to_owned(), file, table })
     }
 
-    /// Where a section lies: offset and length; nothing if the file has none.
-    pub(crate) fn place(&self, section: Section) -> Option<(u64, u64)> {
-        self.table.iter().find(|e| e.0 == section as u32).map(|e| (e.1, e.2))
-    }
-
     /// A section's bytes, checked; empty if the file has none.
     pub(crate) fn read(&self, section: Section) -> Result<Vec<u8>, StorageError> {
         let Some(&(_, offset, length, crc)) = self.table.iter().find(|e| e.0 == section as u32) else {

@@ -93,9 +93,11 @@ fn put(builder: &mut LogBatchBuilder, key: u32, array: &arrow::array::ArrayRef, 
         (ColumnKind::Hex, DataType::FixedSizeBinary(_)) => {
             builder.attribute(key, Value::Hex(array.as_fixed_size_binary().value(row)));
         }
-        (ColumnKind::Str | ColumnKind::Json, DataType::Dictionary(_, _)) => {
-            let dictionary = array.as_dictionary::<Int32Type>();
-            let text = dictionary.values().as_string::<i32>().value(dictionary.keys().value(row) as usize);
+        (ColumnKind::Str | ColumnKind::Json, DataType::Dictionary(_, _) | DataType::Utf8) => {
+            let text = match array.as_dictionary_opt::<Int32Type>() {
+                Some(dictionary) => dictionary.values().as_string::<i32>().value(dictionary.keys().value(row) as usize),
+                None => array.as_string::<i32>().value(row),
+            };
             let value = if kind == ColumnKind::Str { Value::Str(text) } else { Value::Json(text) };
             builder.attribute(key, value);
         }

@@ -4,6 +4,7 @@
 //! for each block of rows which words and tokens occur (see [`crate::index`]); it is small, checked when it is opened, and
 //! all that counting by stream needs. FORMAT.md has the bytes.
 
+mod cache;
 mod columns;
 mod container;
 mod merge;
@@ -14,6 +15,7 @@ mod rows;
 mod runs;
 mod writer;
 
+pub use cache::SegmentCache;
 pub use merge::merge_segments;
 pub use meta::{Lineage, SegmentMeta};
 pub use reader::Segment;

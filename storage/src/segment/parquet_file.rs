@@ -13,8 +13,9 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
     RowSelector,
 };
+use parquet::basic::Encoding;
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::columns::{ColumnKind, ColumnSpec, Role};
@@ -47,7 +48,11 @@ impl ParquetFile {
             .fields()
             .iter()
             .map(|field| match specs.iter().find(|s| s.column == *field.name()) {
-                Some(s) if s.role == Role::Attribute && matches!(s.kind, ColumnKind::Str | ColumnKind::Json) => {
+                Some(s)
+                    if s.role == Role::Attribute
+                        && matches!(s.kind, ColumnKind::Str | ColumnKind::Json)
+                        && is_dictionary(plain.metadata(), &s.column) =>
+                {
                     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
                     field.as_ref().clone().with_data_type(dictionary)
                 }
@@ -108,6 +113,17 @@ impl ParquetFile {
     pub(crate) fn column<'a>(piece: &'a RecordBatch, name: &str) -> Option<&'a arrow::array::ArrayRef> {
         piece.column_by_name(name)
     }
+}
+
+/// Whether all of a column's pages are written as numbers of a dictionary: one that grew too large is given up for plain
+/// pages, and those would be made into dictionaries at some cost.
+fn is_dictionary(metadata: &ParquetMetaData, column: &str) -> bool {
+    metadata.row_groups().iter().flat_map(RowGroupMetaData::columns).filter(|c| c.column_path().string() == column).all(
+        |chunk| match chunk.page_encoding_stats_mask() {
+            Some(pages) => pages.is_only(Encoding::RLE_DICTIONARY),
+            None => chunk.dictionary_page_offset().is_some(),
+        },
+    )
 }
 
 fn selection(ranges: &[Range<u32>]) -> RowSelection {

@@ -10,6 +10,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int32Type, Int64Type};
 
+use super::cache::SegmentCache;
 use super::columns::{self, ColumnKind, ColumnSpec, Role};
 use super::container::{self, Container, Section, le_u32};
 use super::meta::SegmentMeta;
@@ -20,8 +21,7 @@ use crate::batch::{Level, Stream};
 use crate::disk::{Disk, DiskFile, first_bytes};
 use crate::error::StorageError;
 use crate::index::blocks::BlockSet;
-use crate::index::bloom::LANES_BYTES;
-use crate::index::probe::{IndexSource, narrow_any};
+use crate::index::probe::{Filters, IndexSource, narrow_any, narrow_to_values};
 use crate::index::words::Words;
 use crate::read::{AttributeSelection, Predicate, Projection, Rows, Run};
 
@@ -47,17 +47,21 @@ pub struct Segment {
     filter_ends: Vec<u32>,
     open_blocks: BlockSet,
     parquet: OnceLock<ParquetFile>,
-    words: OnceLock<Words>,
-    filters_checked: OnceLock<()>,
+    cache: SegmentCache,
 }
 
 impl Segment {
     /// Opens the segment at `path` (without extension): checks and reads the index file's small sections; the Parquet
-    /// footer is read at the first [`Self::read`].
+    /// footer is read at the first [`Self::read`], the rest of the index through `cache`.
     ///
     /// # Errors
     /// `Io` when a file is missing; `Corrupt` when it is damaged or not the one that `meta` describes.
-    pub fn open(disk: &Arc<dyn Disk>, path: &Path, meta: SegmentMeta) -> Result<Self, StorageError> {
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        meta: SegmentMeta,
+        cache: &SegmentCache,
+    ) -> Result<Self, StorageError> {
         let (parquet_path, index_path) = segment_files(path);
         let file = disk.open(&index_path).map_err(|e| StorageError::io("open", &index_path, e))?;
         let parquet_file = disk.open(&parquet_path).map_err(|e| StorageError::io("open", &parquet_path, e))?;
@@ -101,8 +105,7 @@ impl Segment {
             filter_ends,
             open_blocks,
             parquet: OnceLock::new(),
-            words: OnceLock::new(),
-            filters_checked: OnceLock::new(),
+            cache: cache.clone(),
         })
     }
 
@@ -153,12 +156,6 @@ impl Segment {
         self.keys.clone()
     }
 
-    /// About how much memory it holds, in bytes.
-    pub fn memory_bytes(&self) -> usize {
-        let words = self.words.get().map_or(0, Words::memory_bytes);
-        self.runs.len() * size_of::<Run>() + self.streams.len() * 400 + self.filter_ends.len() * 4 + words
-    }
-
     pub(crate) fn specs(&self) -> &[ColumnSpec] {
         &self.specs
     }
@@ -183,12 +180,16 @@ impl Segment {
         if ranges.is_empty() || self.rules_out(predicate)? {
             return Ok(Vec::new());
         }
-        if !predicate.message.is_empty() && !self.filter_ends.is_empty() {
+        let values = self.indexed_values(predicate);
+        if !(predicate.message.is_empty() && values.is_empty()) && !self.filter_ends.is_empty() {
             let mut blocks = BlockSet::none(self.filter_ends.len() as u32);
             for range in &ranges {
                 for block in range.start / BLOCK_ROWS..=(range.end - 1) / BLOCK_ROWS {
                     blocks.insert(block);
                 }
+            }
+            for (key, values) in &values {
+                narrow_to_values(self, &mut blocks, key, values)?;
             }
             for any in &predicate.message {
                 if blocks.is_empty() {
@@ -226,19 +227,28 @@ impl Segment {
                 return Ok(true);
             }
             let spec = self.specs.iter().find(|s| s.role == Role::Attribute && *s.key == **key);
-            let Some(spec) = spec.filter(|s| s.identifier && !self.sparse_keys.contains(&s.key)) else { continue };
-            let stored: Option<Vec<Vec<u8>>> = match spec.kind {
-                ColumnKind::Str => Some(values.iter().map(|v| v.clone().into_bytes()).collect()),
-                ColumnKind::Hex => Some(values.iter().filter_map(|v| unhex(v)).collect()),
-                _ => None,
+            let Some(spec) = spec.filter(|s| s.identifier && !s.in_filters && !self.sparse_keys.contains(&s.key))
+            else {
+                continue;
             };
-            if let Some(stored) = stored
+            if let Some(stored) = stored_values(spec, values)
                 && self.parquet()?.rules_out(&spec.column, &stored)?
             {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The attributes of the predicate that the blocks' filters know, with their values as they are stored.
+    fn indexed_values<'p>(&self, predicate: &'p Predicate) -> Vec<(&'p str, Vec<Vec<u8>>)> {
+        let known = predicate.attributes.iter().filter_map(|(key, values)| {
+            let spec = self.specs.iter().find(|s| s.role == Role::Attribute && *s.key == **key)?;
+            let usable =
+                spec.in_filters && !self.sparse_keys.contains(&spec.key) && !values.iter().any(String::is_empty);
+            Some((key.as_ref(), stored_values(spec, values).filter(|_| usable)?))
+        });
+        known.collect()
     }
 
     /// See [`crate::read::Part::read`].
@@ -313,10 +323,8 @@ impl Segment {
     ) -> Result<Rows, StorageError> {
         let missing = |name: &str| self.container.damaged(0, format!("the Parquet file has no column {name}"));
         let column = |name: &str| ParquetFile::column(piece, name).ok_or_else(|| missing(name));
-        let timestamp: Int64Array = column(columns::TIMESTAMP)?
-            .as_primitive_opt::<arrow::datatypes::TimestampNanosecondType>()
-            .ok_or_else(|| missing(columns::TIMESTAMP))?
-            .reinterpret_cast::<Int64Type>();
+        let timestamp: Int64Array =
+            columns::nanoseconds(column(columns::TIMESTAMP)?).ok_or_else(|| missing(columns::TIMESTAMP))?;
         let observed = match (projection.observed, ParquetFile::column(piece, columns::OBSERVED)) {
             (false, _) => None,
             (true, None) => Some(Int64Array::new_null(piece.num_rows())),
@@ -510,6 +518,15 @@ impl SparseColumn {
     }
 }
 
+/// Values as an identifier-like column has them.
+fn stored_values(spec: &ColumnSpec, values: &[String]) -> Option<Vec<Vec<u8>>> {
+    match spec.kind {
+        ColumnKind::Str => Some(values.iter().map(|v| v.clone().into_bytes()).collect()),
+        ColumnKind::Hex => Some(values.iter().filter_map(|v| unhex(v)).collect()),
+        _ => None,
+    }
+}
+
 pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || text.bytes().any(|b| b.is_ascii_uppercase()) {
         return None;
@@ -546,37 +563,18 @@ impl RangeCursor {
 }
 
 impl IndexSource for Segment {
-    fn words(&self) -> Result<&Words, StorageError> {
-        if let Some(words) = self.words.get() {
-            return Ok(words);
-        }
-        let words = Words::open(unpack(&self.container, Section::Words)?).map_err(|e| self.damaged(&e))?;
-        Ok(self.words.get_or_init(|| words))
+    fn words(&self) -> Result<Arc<Words>, StorageError> {
+        self.cache
+            .words(self.meta.id, || Words::open(unpack(&self.container, Section::Words)?).map_err(|e| self.damaged(&e)))
     }
 
     fn open_blocks(&self) -> &BlockSet {
         &self.open_blocks
     }
 
-    fn filter_len(&self, block: u32) -> usize {
-        let end = |block: u32| self.filter_ends.get(block as usize).copied().unwrap_or_default();
-        let start = block.checked_sub(1).map_or(0, end);
-        (end(block).saturating_sub(start)) as usize / LANES_BYTES
-    }
-
-    fn filter_block(&self, block: u32, at: usize) -> Result<[u8; LANES_BYTES], StorageError> {
-        if self.filters_checked.get().is_none() {
-            self.container.read(Section::Filters)?;
-            self.filters_checked.get_or_init(|| ());
-        }
-        let start = block.checked_sub(1).and_then(|b| self.filter_ends.get(b as usize)).copied().unwrap_or_default();
-        let (offset, _) = self.container.place(Section::Filters).unwrap_or_default();
-        let mut bytes = [0; LANES_BYTES];
-        self.container
-            .file
-            .read_exact_at(offset + u64::from(start) + (at * LANES_BYTES) as u64, &mut bytes)
-            .map_err(|e| StorageError::io("read", &self.container.path, e))?;
-        Ok(bytes)
+    fn filters(&self) -> Result<Filters<'_>, StorageError> {
+        let bytes = self.cache.filters(self.meta.id, || self.container.read(Section::Filters))?;
+        Ok(Filters { bytes, ends: &self.filter_ends })
     }
 
     fn damaged(&self, error: &dyn std::fmt::Display) -> StorageError {

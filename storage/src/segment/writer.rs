@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -36,7 +36,12 @@ const PAGE_ROWS: usize = 16_384;
 const PAGE_BYTES: usize = 256 << 10;
 /// Rows of a row group: one for a usual segment, so that a dictionary serves all of it.
 const ROW_GROUP_ROWS: usize = 512 << 10;
-const DICTIONARY_BYTES: usize = 2 << 20;
+/// Bytes of a dictionary: whoever reads a single row unpacks all of it.
+const DICTIONARY_BYTES: usize = 256 << 10;
+/// The same for random identifiers, which repeat far apart and do not pack otherwise.
+const HEX_DICTIONARY_BYTES: usize = 2 << 20;
+/// Bytes of a page of an identifier: they are looked up one by one.
+const IDENTIFIER_PAGE_BYTES: usize = 24 << 10;
 
 /// What a segment is called and where it comes from: what the one who orders it knows before it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,12 +183,16 @@ fn write_parquet(
     let properties = ArrowWriterOptions::new().with_properties(properties(&columns.specs, options)?);
     let mut writer = ArrowWriter::try_new_with_options(sink, Arc::clone(&schema), properties)?;
     let mut index = (rows.rows.len() >= options.index_rows_min as usize).then(|| IndexBuilder::new(BLOCK_ROWS));
+    let identifiers: Vec<Identifier<'_>> = columns.specs.iter().filter_map(|s| Identifier::of(s, columns)).collect();
     let mut start = 0;
     while start < rows.rows.len() {
         let end = rows.rows.len().min(start + PAGE_ROWS);
         let messages = columns::messages(rows, start..end);
         if let Some(index) = &mut index {
-            messages.iter().flatten().for_each(|message| index.add(message));
+            for (at, message) in messages.iter().enumerate() {
+                index.add(message.unwrap_or_default());
+                identifiers.iter().for_each(|identifier| identifier.index(start + at, index));
+            }
         }
         let mut arrays: Vec<ArrayRef> =
             columns.arrays.iter().map(|(_, array)| array.slice(start, end - start)).collect();
@@ -193,6 +202,34 @@ fn write_parquet(
     }
     writer.close()?;
     Ok(index)
+}
+
+/// A column whose values go into the bloom filters of the blocks.
+struct Identifier<'c> {
+    key: &'c str,
+    column: IdentifierColumn<'c>,
+}
+
+enum IdentifierColumn<'c> {
+    Text(&'c StringArray),
+    Hex(&'c FixedSizeBinaryArray),
+}
+
+impl<'c> Identifier<'c> {
+    fn of(spec: &'c ColumnSpec, columns: &'c Columns) -> Option<Self> {
+        let (_, array) = columns.arrays.iter().find(|(name, _)| spec.in_filters && *name == spec.column)?;
+        let text = array.as_string_opt().map(IdentifierColumn::Text);
+        let column = text.or_else(|| array.as_fixed_size_binary_opt().map(IdentifierColumn::Hex))?;
+        Some(Self { key: &spec.key, column })
+    }
+
+    fn index(&self, row: usize, index: &mut IndexBuilder) {
+        match self.column {
+            IdentifierColumn::Text(array) if array.is_valid(row) => index.value(self.key, array.value(row).as_bytes()),
+            IdentifierColumn::Hex(array) if array.is_valid(row) => index.value(self.key, array.value(row)),
+            _ => {}
+        }
+    }
 }
 
 fn properties(specs: &[ColumnSpec], options: &WriteOptions) -> Result<WriterProperties, parquet::errors::ParquetError> {
@@ -224,11 +261,20 @@ fn properties(specs: &[ColumnSpec], options: &WriteOptions) -> Result<WriterProp
         if spec.identifier {
             properties = properties
                 .set_column_bloom_filter_enabled(column.clone(), true)
-                .set_column_bloom_filter_fpp(column.clone(), 0.02);
+                .set_column_bloom_filter_fpp(column.clone(), 0.02)
+                .set_column_data_page_size_limit(column.clone(), IDENTIFIER_PAGE_BYTES);
         }
-        if matches!(spec.kind, ColumnKind::Double) {
-            properties = properties.set_column_encoding(column, Encoding::BYTE_STREAM_SPLIT);
-        }
+        // How values are written that are not, or no more, in a dictionary.
+        properties = match spec.kind {
+            ColumnKind::Double => properties.set_column_encoding(column, Encoding::BYTE_STREAM_SPLIT),
+            ColumnKind::Hex => properties
+                .set_column_dictionary_page_size_limit(column.clone(), HEX_DICTIONARY_BYTES)
+                .set_column_encoding(column, Encoding::PLAIN),
+            ColumnKind::Str | ColumnKind::Json | ColumnKind::Bytes => {
+                properties.set_column_encoding(column, Encoding::DELTA_LENGTH_BYTE_ARRAY)
+            }
+            ColumnKind::Int | ColumnKind::Bool => properties,
+        };
     }
     Ok(properties.build())
 }

@@ -245,12 +245,12 @@ impl Shared {
         let folder = self.segment_folder(&tenant, day);
         let id = self.next_segment.fetch_add(1, Ordering::SeqCst);
         let order = SegmentOrder { id, tenant, day, created_ns: self.clock.now_ns(), lineage };
-        let disk = Arc::clone(&self.disk);
+        let (disk, cache) = (Arc::clone(&self.disk), self.cache.clone());
         let written = tokio::task::spawn_blocking(move || {
             disk.create_dir_durable(&folder).map_err(|e| StorageError::io("make folder", &folder, e))?;
             let path = segment_path(&folder, id);
             let meta = write(disk.as_ref(), &path, order)?;
-            let segment = Segment::open(&disk, &path, meta.clone())?;
+            let segment = Segment::open(&disk, &path, meta.clone(), &cache)?;
             Ok((meta, Arc::new(segment)))
         });
         written.await.map_err(|e| StorageError::Refused(format!("writing a segment ended early: {e}")))?

@@ -16,7 +16,7 @@ use crate::folder::{segment_folder, segment_path};
 use crate::journal::{FrameEncoder, Journal, JournalOptions, JournalScan};
 use crate::lock::lock_folder;
 use crate::memtable::Memtable;
-use crate::segment::{Segment, SegmentMeta, segment_files};
+use crate::segment::{Segment, SegmentCache, SegmentMeta, segment_files};
 use crate::stats::Stats;
 
 pub(super) async fn open(
@@ -44,7 +44,8 @@ pub(super) async fn open(
     catalog.forget_dropped(&recovery.delete.iter().map(|d| d.id).collect::<Vec<_>>()).await?;
 
     let mut state = State::default();
-    let lost = open_segments(&disk, &config, &recovery, &stats, &mut state);
+    let cache = SegmentCache::new(config.cache_bytes);
+    let lost = open_segments(&disk, &config, &recovery, &cache, &stats, &mut state);
     if !lost.is_empty() {
         let _settled = catalog.commit_removal(&lost).await?;
     }
@@ -77,6 +78,7 @@ pub(super) async fn open(
     }
     let shared = Shared {
         catalog,
+        cache,
         encoder: FrameEncoder::default(),
         room: (Mutex::new(()), Condvar::new()),
         keys,
@@ -158,13 +160,14 @@ fn open_segments(
     disk: &Arc<dyn Disk>,
     config: &StoreConfig,
     recovery: &Recovery,
+    cache: &SegmentCache,
     stats: &Stats,
     state: &mut State,
 ) -> Vec<u64> {
     let mut lost = Vec::new();
     for meta in &recovery.segments {
         let path = segment_path(&segment_folder(&config.data, &meta.tenant, meta.day), meta.id);
-        match open_whole(disk, &path, meta) {
+        match open_whole(disk, &path, meta, cache) {
             Ok(segment) => state.add(Arc::new(segment)),
             Err(e) => {
                 set_aside(disk.as_ref(), &config.data, &path, &e, stats);
@@ -176,14 +179,19 @@ fn open_segments(
 }
 
 /// A segment whose Parquet file has lost its end is of no use either.
-fn open_whole(disk: &Arc<dyn Disk>, path: &Path, meta: &SegmentMeta) -> Result<Segment, StorageError> {
+fn open_whole(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    meta: &SegmentMeta,
+    cache: &SegmentCache,
+) -> Result<Segment, StorageError> {
     let (parquet, _) = segment_files(path);
     let bytes = disk.open(&parquet).and_then(|f| f.len()).map_err(|e| StorageError::io("read", &parquet, e))?;
     if bytes < meta.parquet_bytes {
         let reason = format!("it has {bytes} bytes, the catalog says {}", meta.parquet_bytes);
         return Err(StorageError::Corrupt { path: parquet, offset: bytes, reason });
     }
-    Segment::open(disk, path, meta.clone())
+    Segment::open(disk, path, meta.clone(), cache)
 }
 
 /// Moves a segment's files into the quarantine, with their place in their names.

@@ -298,31 +298,6 @@ impl<'a> Row<'a> {
         Labels::new(pairs)
     }
 
-    /// Appends bytes that are equal for rows with equal [`Self::grouped_labels`], and only for these.
-    pub fn write_key(&self, by: &GroupBy, key: &mut Vec<u8>) {
-        let put = |key: &mut Vec<u8>, text: &str| {
-            key.extend_from_slice(&(text.len() as u32).to_le_bytes());
-            key.extend_from_slice(text.as_bytes());
-        };
-        if let (GroupBy::By(names), None) = (by, self.error) {
-            // In the order of the grouping; a missing label is told from an empty one.
-            for name in names {
-                match self.get(name) {
-                    Some(value) => put(key, &value),
-                    None => key.extend_from_slice(&u32::MAX.to_le_bytes()),
-                }
-            }
-            return;
-        }
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        self.each_grouped(by, |name, value| pairs.push((name.to_owned(), value.to_owned())));
-        pairs.sort_unstable();
-        for (name, value) in &pairs {
-            put(key, name);
-            put(key, value);
-        }
-    }
-
     fn each_grouped(&self, by: &GroupBy, mut visit: impl FnMut(&str, &str)) {
         match by {
             _ if self.error.is_some() => self.each(|_, name, value| visit(name, value)),

@@ -5,9 +5,10 @@ use super::error_kind::SAMPLE;
 use super::label_filter::Condition;
 use super::row::{DUPLICATE_SUFFIX, GroupBy, PRESERVE_ERROR_LABEL, Row};
 use super::{Pipeline, Step, steps};
-use crate::logql::ast::{Conversion, Grouping, MatchOp, RangeAggregation, RangeOp, VectorAggregation, VectorOp};
+use crate::logql::ast::{Conversion, Grouping, MatchOp, RangeAggregation, RangeOp, VectorAggregation};
 use crate::logql::error::ParseError;
 use crate::logql::units::{parse_bytes, parse_float, parse_go_duration};
+use crate::logql::vector::is_pushed_down;
 
 /// What one record is worth.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,6 +106,11 @@ impl SampleExtractor {
         self.pipeline.run_after(row) && self.filters.iter().all(|filter| filter.holds(row))
     }
 
+    /// Whether records with errors may come through: the query asks about errors.
+    pub(crate) fn keeps_errors(&self) -> bool {
+        self.pipeline.demand.keeps_errors()
+    }
+
     /// The labels that decide, beside line filters, whether a record passes and to which series it belongs, if there
     /// are only filters and a grouping by names.
     pub(crate) fn deciding_names(&self) -> Option<Vec<String>> {
@@ -182,18 +188,7 @@ pub(crate) fn seconds(ns: i64) -> f64 {
 }
 
 fn effective_grouping(range: &RangeAggregation, outer: Option<&VectorAggregation>) -> Option<Grouping> {
-    let pushed = outer.filter(|outer| {
-        outer.op == VectorOp::Sum
-            && range.grouping.is_none()
-            && matches!(
-                range.op,
-                RangeOp::BytesOverTime
-                    | RangeOp::BytesRate
-                    | RangeOp::SumOverTime
-                    | RangeOp::Rate
-                    | RangeOp::CountOverTime
-            )
-    });
+    let pushed = outer.filter(|outer| is_pushed_down(range, outer));
     match pushed {
         Some(outer) => Some(outer.grouping.clone().unwrap_or_default()),
         None => range.grouping.clone(),

@@ -240,30 +240,6 @@ fn what_is_not_needed_is_not_parsed() {
 }
 
 #[test]
-fn equal_series_have_equal_keys() {
-    let stream = Labels::new([("app", "web")]);
-    let key = |line: &str, by: &GroupBy| {
-        let pipeline = Pipeline {
-            stages: vec![Step::Logfmt(LogfmtParser::new(&crate::logql::Logfmt::default()).unwrap())],
-            demand: Demand::All,
-        };
-        let mut row = Row::new(&NoMetadata);
-        row.start(0, &stream, 0, line);
-        assert!(pipeline.run(&mut row));
-        let mut key = Vec::new();
-        row.write_key(by, &mut key);
-        key
-    };
-    let by = GroupBy::By(vec!["a".to_owned(), "b".to_owned()]);
-    assert_eq!(key("a=1 b=2 c=3", &by), key("b=2 a=1", &by));
-    assert_ne!(key("a=1", &by), key("b=1", &by));
-    assert_eq!(key("a=1 b=2", &GroupBy::All), key("b=2 a=1", &GroupBy::All));
-    assert_ne!(key("a=1 b=2", &GroupBy::All), key("a=1", &GroupBy::All));
-    let without = GroupBy::Without(vec!["a".to_owned()]);
-    assert_eq!(key("a=1 b=2", &without), key("a=2 b=2", &without));
-}
-
-#[test]
 fn malformed_stages_are_named() {
     let check = |stages: &str, error: &str| {
         let Expr::Log(log) = parse(&format!("{{app=\"web\"}} {stages}")).unwrap() else { panic!("no log query") };

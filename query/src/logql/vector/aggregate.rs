@@ -7,7 +7,7 @@ use super::Series;
 use crate::logql::ast::{Grouping, VectorAggregation, VectorOp};
 
 /// Aggregates at each step.
-pub(super) fn aggregate(vector: &VectorAggregation, series: &[Series], steps: u32) -> Vec<Series> {
+pub(crate) fn aggregate(vector: &VectorAggregation, series: &[Series], steps: u32) -> Vec<Series> {
     match vector.op {
         VectorOp::Topk | VectorOp::ApproxTopk | VectorOp::SortDesc => ranked(vector, series, true),
         VectorOp::Bottomk | VectorOp::Sort => ranked(vector, series, false),

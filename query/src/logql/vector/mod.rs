@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 use storage::Labels;
 
+pub(crate) use aggregate::aggregate;
 pub use binary::scalar_operation;
 
 use super::ast::{LabelReplace, MatchOp, Matcher, MetricExpr, RangeAggregation, RangeOp, VectorAggregation, VectorOp};
@@ -39,15 +40,44 @@ pub enum Value {
 #[error("{0}")]
 pub struct EvaluationError(pub String);
 
-/// Answers the series of a range aggregation, told the aggregation that it stands in directly.
-pub type Leaf<'l, E> = dyn FnMut(&RangeAggregation, Option<&VectorAggregation>) -> Result<Vec<Series>, E> + 'l;
+/// What reads the logs.
+pub trait Leaf<E> {
+    /// The series of a range aggregation, which is told the aggregation that it stands in directly.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading.
+    fn series(&mut self, range: &RangeAggregation, outer: Option<&VectorAggregation>) -> Result<Vec<Series>, E>;
+
+    /// The result of `above` over a `sum` over a range aggregation, if it can be had without making all of its series;
+    /// `sum` keeps the series of the range as they are.
+    ///
+    /// # Errors
+    /// Whatever keeps it from reading.
+    fn reduced(
+        &mut self,
+        _range: &RangeAggregation,
+        _sum: &VectorAggregation,
+        _above: &VectorAggregation,
+    ) -> Result<Option<Vec<Series>>, E> {
+        Ok(None)
+    }
+}
+
+impl<E, F> Leaf<E> for F
+where
+    F: FnMut(&RangeAggregation, Option<&VectorAggregation>) -> Result<Vec<Series>, E>,
+{
+    fn series(&mut self, range: &RangeAggregation, outer: Option<&VectorAggregation>) -> Result<Vec<Series>, E> {
+        self(range, outer)
+    }
+}
 
 /// Computes a metric query over `steps` steps. `leaf` answers the series of a range aggregation (for
 /// `absent_over_time`, any series for the steps with lines).
 ///
 /// # Errors
 /// Those of `leaf`, and operators whose sides do not match up.
-pub fn evaluate<E: From<EvaluationError>>(expr: &MetricExpr, steps: u32, leaf: &mut Leaf<'_, E>) -> Result<Value, E> {
+pub fn evaluate<E: From<EvaluationError>>(expr: &MetricExpr, steps: u32, leaf: &mut dyn Leaf<E>) -> Result<Value, E> {
     if let MetricExpr::Literal(value) = expr {
         return Ok(Value::Scalar(*value));
     }
@@ -72,11 +102,11 @@ fn series_of<E: From<EvaluationError>>(
     expr: &MetricExpr,
     outer: Option<&VectorAggregation>,
     steps: u32,
-    leaf: &mut Leaf<'_, E>,
+    leaf: &mut dyn Leaf<E>,
 ) -> Result<Vec<Series>, E> {
     match expr {
         MetricExpr::Range(range) => {
-            let series = leaf(range, outer)?;
+            let series = leaf.series(range, outer)?;
             Ok(if range.op == RangeOp::AbsentOverTime { absent(&range.log.matchers, &series, steps) } else { series })
         }
         MetricExpr::VectorLiteral(value) => {
@@ -84,8 +114,15 @@ fn series_of<E: From<EvaluationError>>(
             Ok(vec![Series { labels: Labels::default(), points }])
         }
         MetricExpr::Vector(vector) => {
+            if let MetricExpr::Vector(sum) = &vector.inner
+                && let MetricExpr::Range(range) = &sum.inner
+                && is_pushed_down(range, sum)
+                && let Some(series) = leaf.reduced(range, sum, vector)?
+            {
+                return Ok(series);
+            }
             let inner = series_of(&vector.inner, Some(vector), steps, leaf)?;
-            Ok(aggregate::aggregate(vector, &inner, steps))
+            Ok(aggregate(vector, &inner, steps))
         }
         MetricExpr::LabelReplace(replace) => Ok(replaced(replace, series_of(&replace.inner, None, steps, leaf)?)),
         MetricExpr::Binary(b) => match (&b.left, &b.right) {
@@ -108,6 +145,16 @@ fn series_of<E: From<EvaluationError>>(
                 .into())
         }
     }
+}
+
+/// Whether the grouping of a `sum` is applied to lines already, so that it finds its series as they are.
+pub(crate) fn is_pushed_down(range: &RangeAggregation, outer: &VectorAggregation) -> bool {
+    outer.op == VectorOp::Sum
+        && range.grouping.is_none()
+        && matches!(
+            range.op,
+            RangeOp::BytesOverTime | RangeOp::BytesRate | RangeOp::SumOverTime | RangeOp::Rate | RangeOp::CountOverTime
+        )
 }
 
 /// 1 at each step without any line, with the labels that the selector fixes.

@@ -35,15 +35,16 @@ fn answer(query: &str, steps: u32) -> Result<String, EvaluationError> {
             &if known && !query.contains('{') { format!("rate({{q=\"{name}\"}}[1s]){rest}") } else { word.to_owned() };
     }
     let Expr::Metric(expr) = parse(&text).unwrap_or_else(|e| panic!("{text}: {e}")) else { panic!("no metric query") };
-    let value = evaluate::<EvaluationError>(&expr, steps, &mut |range, _| {
-        let name = &range.log.matchers[0].value;
-        let found = DATA.iter().find(|(n, _)| **n == **name).map(|(_, rows)| *rows).unwrap_or_default();
-        let cut = |mut s: Series| {
-            s.points.retain(|(step, _)| *step < steps);
-            s
-        };
-        Ok(found.iter().map(|row| cut(series(row))).collect())
-    })?;
+    let value =
+        evaluate::<EvaluationError>(&expr, steps, &mut |range: &RangeAggregation, _: Option<&VectorAggregation>| {
+            let name = &range.log.matchers[0].value;
+            let found = DATA.iter().find(|(n, _)| **n == **name).map(|(_, rows)| *rows).unwrap_or_default();
+            let cut = |mut s: Series| {
+                s.points.retain(|(step, _)| *step < steps);
+                s
+            };
+            Ok(found.iter().map(|row| cut(series(row))).collect())
+        })?;
     let shown = |one: &Series| {
         let value = |step| one.points.iter().find(|p| p.0 == step).map_or("_".to_owned(), |p| format_float(p.1));
         let labels: Vec<_> = one.labels.iter().map(|(n, v)| format!("{n}={v}")).collect();

@@ -1,0 +1,64 @@
+//! Parts of index files that queries ask for again and again, unpacked, in bounded memory for all segments together.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::error::StorageError;
+use crate::index::words::Words;
+
+/// Entries that a cache expects; it takes more.
+const ENTRIES: usize = 4096;
+
+/// Unpacked parts of index files, the least useful of which are let go when there are too many bytes.
+#[derive(Debug, Clone)]
+pub struct SegmentCache {
+    words: Arc<Cache<u64, Arc<Words>, Bytes>>,
+    filters: Arc<Cache<u64, Arc<Vec<u8>>, Bytes>>,
+}
+
+#[derive(Debug, Clone)]
+struct Bytes;
+
+impl Weighter<u64, Arc<Words>> for Bytes {
+    fn weight(&self, _: &u64, words: &Arc<Words>) -> u64 {
+        words.memory_bytes() as u64 + 64
+    }
+}
+
+impl Weighter<u64, Arc<Vec<u8>>> for Bytes {
+    fn weight(&self, _: &u64, filters: &Arc<Vec<u8>>) -> u64 {
+        filters.len() as u64 + 64
+    }
+}
+
+impl SegmentCache {
+    /// A cache of at most `bytes_max`.
+    pub fn new(bytes_max: u64) -> Self {
+        // Filters are about ten times as large as words.
+        let words_max = bytes_max / 5;
+        Self {
+            words: Arc::new(Cache::with_weighter(ENTRIES, words_max, Bytes)),
+            filters: Arc::new(Cache::with_weighter(ENTRIES, bytes_max - words_max, Bytes)),
+        }
+    }
+
+    /// The word dictionary of a segment; `load` reads it when it is not there.
+    pub(super) fn words(
+        &self,
+        segment: u64,
+        load: impl FnOnce() -> Result<Words, StorageError>,
+    ) -> Result<Arc<Words>, StorageError> {
+        self.words.get_or_insert_with(&segment, || load().map(Arc::new))
+    }
+
+    /// The bloom filters of a segment's blocks; `load` reads them when they are not there.
+    pub(super) fn filters(
+        &self,
+        segment: u64,
+        load: impl FnOnce() -> Result<Vec<u8>, StorageError>,
+    ) -> Result<Arc<Vec<u8>>, StorageError> {
+        self.filters.get_or_insert_with(&segment, || load().map(Arc::new))
+    }
+}
