@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Say everything that is wrong with the configuration, without starting.
     CheckConfig(CheckConfigArgs),
+    /// Check every file of a data folder that no server has open.
+    Verify(VerifyArgs),
 }
 
 /// Where settings come from, and those that are often set.

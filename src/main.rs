@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Import(args) => client::import::run(&args),
         Command::Query(args) => client::query::run(&args),
         Command::Tail(args) => client::tail::run(&args),
+        Command::Verify(args) => client::verify::run(&args),
     };
     match done {
         Ok(code) => code,

@@ -7,7 +7,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-use crate::api::{admin, buildinfo, health, loki, metrics, push};
+use crate::api::{admin, buildinfo, export, health, loki, metrics, push, sql};
 use crate::app::App;
 use crate::listen::grpc;
 use crate::telemetry;
@@ -28,6 +28,9 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/loki/api/v1/push", post(push::push_loki))
         .route("/api/prom/push", post(push::push_loki))
         .route("/farol/api/v1/ingest/jsonlines", post(push::push_jsonlines))
+        // Farol's own queries.
+        .route("/farol/api/v1/sql", get(sql::run).post(sql::run))
+        .route("/farol/api/v1/export", get(export::run).post(export::run))
         // Loki's queries.
         .route("/loki/api/v1/query", get(loki::instant).post(loki::instant))
         .route("/loki/api/v1/query_range", get(loki::range).post(loki::range))

@@ -3,6 +3,8 @@
 pub mod budget;
 pub mod engine;
 pub mod error;
+pub mod export;
+pub mod formats;
 pub mod label_set;
 pub mod labels;
 mod log_query;
@@ -12,6 +14,7 @@ pub mod number;
 mod parallel;
 mod range;
 mod scan;
+pub mod sql;
 pub mod stats;
 pub mod template;
 

@@ -2,8 +2,10 @@
 
 pub(crate) mod admin;
 pub(crate) mod buildinfo;
+pub(crate) mod export;
 pub(crate) mod health;
 pub(crate) mod loki;
 pub(crate) mod metrics;
 pub(crate) mod params;
 pub(crate) mod push;
+pub(crate) mod sql;

@@ -6,3 +6,4 @@ pub(crate) mod import;
 mod print;
 pub(crate) mod query;
 pub(crate) mod tail;
+pub(crate) mod verify;

@@ -19,6 +19,7 @@ pub mod segment;
 pub mod stats;
 pub mod store;
 pub mod tenant;
+pub mod verify;
 
 pub use batch::{Labels, Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, Stream, StreamId, Value, ValueKind};
 pub use clock::{Clock, SettableClock, SystemClock};
@@ -29,3 +30,4 @@ pub use segment::{Lineage, SegmentMeta};
 pub use stats::Stats;
 pub use store::{Appended, Published, Store, StoreConfig};
 pub use tenant::Tenant;
+pub use verify::{Problem, VerifyReport, verify};

@@ -51,6 +51,17 @@ pub fn lock_folder(data: &Path) -> Result<FolderLock, StorageError> {
     Ok(FolderLock { _file: file })
 }
 
+/// Locks a folder that must be a data folder already; nothing in it is changed.
+///
+/// # Errors
+/// As [`lock_folder`], and `Refused` when it is no data folder.
+pub fn lock_existing(data: &Path) -> Result<FolderLock, StorageError> {
+    if !data.join("VERSION").exists() {
+        return Err(StorageError::Refused(format!("{} is no data folder: it has no file VERSION", data.display())));
+    }
+    lock_folder(data)
+}
+
 fn check_version(data: &Path) -> Result<(), StorageError> {
     let path = data.join("VERSION");
     match fs::read_to_string(&path) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use memchr::memmem::Finder;
 
-use crate::batch::{LogBatch, LogBatchBuilder, Stream, StreamId};
+use crate::batch::{LogBatch, LogBatchBuilder, Stream, StreamId, ValueKind};
 use crate::catalog::KeyUse;
 use crate::read::{Needle, Predicate, Projection, Rows};
 use crate::tenant::Tenant;
@@ -205,6 +205,30 @@ impl MemoryPart {
     pub fn attribute_keys(&self) -> Vec<Arc<str>> {
         let keys: BTreeSet<&Arc<str>> = self.chunks.iter().flat_map(|c| c.batch.keys()).collect();
         keys.into_iter().map(Arc::clone).collect()
+    }
+
+    /// See [`crate::read::Part::attribute_kinds`]. Looks at every value.
+    pub fn attribute_kinds(&self) -> Vec<(Arc<str>, Option<ValueKind>)> {
+        let unified = |a: Option<ValueKind>, b: Option<ValueKind>| match (a?, b?) {
+            (a, b) if a == b => Some(a),
+            (ValueKind::Int | ValueKind::Double, ValueKind::Int | ValueKind::Double) => Some(ValueKind::Double),
+            _ => None,
+        };
+        let mut found: BTreeMap<&Arc<str>, Option<ValueKind>> = BTreeMap::new();
+        for chunk in &self.chunks {
+            let mut kinds: Vec<Option<Option<ValueKind>>> = vec![None; chunk.batch.keys().len()];
+            for record in 0..chunk.batch.len() {
+                for (key, value) in chunk.batch.attributes(record) {
+                    let kind = &mut kinds[key as usize];
+                    *kind = Some(kind.map_or(Some(value.kind()), |known| unified(known, Some(value.kind()))));
+                }
+            }
+            for (key, kind) in chunk.batch.keys().iter().zip(kinds) {
+                let Some(kind) = kind else { continue };
+                found.entry(key).and_modify(|known| *known = unified(*known, kind)).or_insert(kind);
+            }
+        }
+        found.into_iter().map(|(key, kind)| (Arc::clone(key), kind)).collect()
     }
 
     /// See [`crate::read::Part::prune`]: whole chunks are kept or left out.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray, UInt8Array};
 
-use crate::batch::Stream;
+use crate::batch::{Stream, ValueKind};
 use crate::error::StorageError;
 use crate::memtable::MemoryPart;
 use crate::segment::Segment;
@@ -167,6 +167,14 @@ impl Part {
         match self {
             Self::Memory(part) => part.attribute_keys(),
             Self::Segment(part) => part.attribute_keys(),
+        }
+    }
+
+    /// The attribute keys that occur, sorted, each with the kind of its values if all are of one.
+    pub fn attribute_kinds(&self) -> Vec<(Arc<str>, Option<ValueKind>)> {
+        match self {
+            Self::Memory(part) => part.attribute_kinds(),
+            Self::Segment(part) => part.attribute_kinds(),
         }
     }
 

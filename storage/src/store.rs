@@ -37,6 +37,8 @@ use crate::tenant::Tenant;
 use keys::{Claim, Keys};
 use writer::Job;
 
+pub(crate) use open::segment_files_below;
+
 /// Batches that a slow listener of [`Store::subscribe`] may lag behind.
 const SUBSCRIPTION_BATCHES: usize = 256;
 /// Batches that may wait for the writer thread; their bytes are limited as well.

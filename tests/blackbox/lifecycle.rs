@@ -103,7 +103,7 @@ fn a_damaged_segment_is_set_aside_and_the_rest_is_served() {
 fn every_mistake_of_a_configuration_is_listed() {
     let folder = Folder::new();
     let file = folder.log().with_file_name("farol.toml");
-    fs::write(&file, "[http]\nlisten = \"nonsense\"\nno_such_key = 1\n[retention]\nage = \"soon\"\n").expect("file");
+    fs::write(&file, "http = \"nonsense\"\nno_such_key = 1\n[storage]\nretention = \"soon\"\n").expect("file");
     let checked = farol(&["check-config", "--config"]).arg(&file).output().expect("runs");
     assert!(!checked.status.success());
     let said = String::from_utf8_lossy(&checked.stderr).into_owned() + &String::from_utf8_lossy(&checked.stdout);

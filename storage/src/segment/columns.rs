@@ -20,6 +20,8 @@ use crate::batch::{Level, NOT_OBSERVED, Value, ValueKind};
 pub(crate) const TIMESTAMP: &str = "timestamp";
 const NS_PER_US: i64 = 1_000;
 const NS_PER_MS: i64 = 1_000_000;
+/// Whole numbers up to this are doubles without loss.
+const DOUBLE_EXACT_MAX: u64 = 1 << 53;
 pub(crate) const OBSERVED: &str = "observed_delay_ns";
 pub(crate) const LEVEL: &str = "level";
 pub(crate) const MESSAGE: &str = "message";
@@ -50,6 +52,21 @@ pub(crate) enum ColumnKind {
     Bytes,
     Hex,
     Json,
+}
+
+impl ColumnKind {
+    /// The kind of the values.
+    pub(crate) fn value_kind(self) -> ValueKind {
+        match self {
+            Self::Str => ValueKind::Str,
+            Self::Int => ValueKind::Int,
+            Self::Double => ValueKind::Double,
+            Self::Bool => ValueKind::Bool,
+            Self::Bytes => ValueKind::Bytes,
+            Self::Hex => ValueKind::Hex,
+            Self::Json => ValueKind::Json,
+        }
+    }
 }
 
 /// One label, resource or attribute column, as the file's metadata lists it under `farol.columns`.
@@ -289,16 +306,28 @@ fn value<'a>(rows: &SortedRows<'a>, row: u32, attribute: u32) -> Value<'a> {
     batch.value(&batch.attributes[attribute as usize])
 }
 
-/// The kind that all values share, if they do and a typed column can hold it.
+/// The kind that all values share, if they do and a typed column can hold it. Whole numbers that a double holds exactly
+/// are doubles among doubles: senders of JSON write 12 and 12.5, and both mean the same quantity.
 fn one_kind(rows: &SortedRows<'_>, entries: &[Entry]) -> Option<ColumnKind> {
     let mut shared = None;
     for e in entries {
         let batch = rows.batch(rows.rows[e.row as usize]);
         let at = &batch.attributes[e.attribute as usize];
         let this = (at.kind, if at.kind == ValueKind::Hex { at.b } else { 0 });
-        if *shared.get_or_insert(this) != this {
-            return None;
+        let known = shared.get_or_insert(this);
+        match (known.0, this.0) {
+            _ if *known == this => {}
+            (ValueKind::Int, ValueKind::Double) => *known = this,
+            (ValueKind::Double, ValueKind::Int) => {}
+            _ => return None,
         }
+    }
+    let exact = |e: &Entry| match value(rows, e.row, e.attribute) {
+        Value::Int(i) => i.unsigned_abs() <= DOUBLE_EXACT_MAX,
+        _ => true,
+    };
+    if shared.is_some_and(|(kind, _)| kind == ValueKind::Double) && !entries.iter().all(exact) {
+        return None;
     }
     match shared? {
         (ValueKind::Str, _) => Some(ColumnKind::Str),
@@ -336,7 +365,11 @@ fn typed_column(rows: &SortedRows<'_>, entries: &[Entry], kind: ColumnKind) -> (
         ColumnKind::Double => {
             let mut builder = Float64Builder::with_capacity(count);
             each(rows, entries, |v| {
-                builder.append_option(v.and_then(|v| if let Value::Double(d) = v { Some(d) } else { None }));
+                builder.append_option(v.and_then(|v| match v {
+                    Value::Double(d) => Some(d),
+                    Value::Int(i) => Some(i as f64),
+                    _ => None,
+                }));
             });
             Arc::new(builder.finish())
         }

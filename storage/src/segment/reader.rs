@@ -17,7 +17,7 @@ use super::meta::SegmentMeta;
 use super::parquet_file::ParquetFile;
 use super::runs;
 use super::writer::{BLOCK_ROWS, by_key, segment_files};
-use crate::batch::{Level, Stream};
+use crate::batch::{Level, Stream, ValueKind};
 use crate::disk::{Disk, DiskFile, first_bytes};
 use crate::error::StorageError;
 use crate::index::blocks::BlockSet;
@@ -154,6 +154,16 @@ impl Segment {
     /// The attribute keys, sorted.
     pub fn attribute_keys(&self) -> Vec<Arc<str>> {
         self.keys.clone()
+    }
+
+    /// See [`crate::read::Part::attribute_kinds`]; keys without a column of their own have none.
+    pub fn attribute_kinds(&self) -> Vec<(Arc<str>, Option<ValueKind>)> {
+        let dense = by_key(&self.specs);
+        let kind = |key: &Arc<str>| match dense.get(key.as_ref()) {
+            Some(spec) if !self.sparse_keys.iter().any(|sparse| **sparse == **key) => Some(spec.kind.value_kind()),
+            _ => None,
+        };
+        self.keys.iter().map(|key| (Arc::clone(key), kind(key))).collect()
     }
 
     pub(crate) fn specs(&self) -> &[ColumnSpec] {

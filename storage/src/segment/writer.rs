@@ -31,7 +31,7 @@ pub(crate) const BLOCK_ROWS: u32 = 2048;
 /// Rows that are encoded at a time; page limits are looked at in between.
 const WRITE_ROWS: usize = 2048;
 /// Rows of a page of a narrow column.
-const PAGE_ROWS: usize = 16_384;
+const PAGE_ROWS: usize = 8192;
 /// Bytes of a page of a text column, checked every [`WRITE_ROWS`] rows.
 const PAGE_BYTES: usize = 256 << 10;
 /// Rows of a row group: one for a usual segment, so that a dictionary serves all of it.
@@ -69,7 +69,7 @@ pub struct WriteOptions {
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { zstd_level: 1, index_rows_min: 1024 }
+        Self { zstd_level: 3, index_rows_min: 1024 }
     }
 }
 

@@ -75,11 +75,6 @@ impl Keys {
         }
     }
 
-    /// A key found in the journal at start.
-    pub(super) fn replayed(&self, hash: u128) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, Use::Stored);
-    }
-
     /// The catalog has these now.
     pub(super) fn committed(&self, hashes: impl Iterator<Item = u128>) {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);

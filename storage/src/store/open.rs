@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
-use super::keys::Keys;
+use super::keys::{Claim, Keys};
 use super::maintain::{Doomed, remove_files};
 use super::{Shared, State, StoreConfig};
 use crate::catalog::{Catalog, CatalogState, Found, KeyUse, Recovery, key_hash, recover};
@@ -64,7 +64,11 @@ pub(super) async fn open(
         let content = frame.content;
         let key = content.idempotency_key.map(|key| KeyUse { hash: key_hash(&content.tenant, &key), seen_ns: now_ns });
         if let Some(key) = key {
-            keys.replayed(key.hash);
+            match keys.claim(key.hash, &catalog).await? {
+                // The first try was written although it was reported to have failed, and the sender tried again.
+                Claim::Seen => continue,
+                Claim::Mine(claim) => claim.stored(),
+            }
         }
         state.active.insert(frame.sequence, &content.tenant, content.batch, key, now_ns);
         stats.replayed_frames.fetch_add(1, Ordering::Relaxed);
