@@ -94,13 +94,13 @@ impl Export {
                 break;
             }
             let rows = lines.iter().map(|&(_, at, nth)| (&streams[at].labels, &streams[at].entries[nth]));
-            let batch = self.batch(rows.collect());
+            let batch = self.batch(&rows.collect::<Vec<_>>());
             return batch.map(Some).map_err(|e| QueryError::BadQuery(format!("the lines cannot be put together: {e}")));
         }
         Ok(None)
     }
 
-    fn batch(&self, rows: Vec<(&crate::LabelSet, &crate::Entry)>) -> Result<RecordBatch, ArrowError> {
+    fn batch(&self, rows: &[(&crate::LabelSet, &crate::Entry)]) -> Result<RecordBatch, ArrowError> {
         let times: TimestampNanosecondArray = rows.iter().map(|(_, entry)| Some(entry.timestamp)).collect();
         let lines = StringArray::from_iter_values(rows.iter().map(|(_, entry)| entry.line.as_str()));
         let labels: ArrayRef = if self.as_text {
@@ -108,7 +108,7 @@ impl Export {
             Arc::new(StringArray::from_iter_values(rows.iter().map(|(labels, _)| text(labels))))
         } else {
             let mut map = MapBuilder::new(Some(map_names()), StringBuilder::new(), StringBuilder::new());
-            for (labels, _) in &rows {
+            for (labels, _) in rows {
                 for (name, value) in labels.iter() {
                     map.keys().append_value(name);
                     map.values().append_value(value);

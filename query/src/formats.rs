@@ -78,7 +78,7 @@ pub struct FormatWriter {
 enum Inner {
     Json(JsonWriter<Buffer, JsonArray>),
     Ndjson(JsonWriter<Buffer, LineDelimited>),
-    Csv(arrow::csv::Writer<Buffer>),
+    Csv(Box<arrow::csv::Writer<Buffer>>),
     Arrow(StreamWriter<Buffer>),
     Parquet(Box<ArrowWriter<Buffer>>),
 }
@@ -119,7 +119,7 @@ impl FormatWriter {
                 let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(out);
                 // The header is there even without a row.
                 writer.write(&RecordBatch::new_empty(Arc::clone(schema))).map_err(failed)?;
-                Inner::Csv(writer)
+                Inner::Csv(Box::new(writer))
             }
             Format::Arrow => Inner::Arrow(StreamWriter::try_new(out, schema).map_err(failed)?),
             Format::Parquet => {
@@ -165,10 +165,12 @@ impl FormatWriter {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: ArrowError) -> QueryError {
     QueryError::BadQuery(format!("the answer cannot be written in this format: {error}"))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn broken(error: parquet::errors::ParquetError) -> QueryError {
     QueryError::BadQuery(format!("the answer cannot be written as Parquet: {error}"))
 }

@@ -140,10 +140,12 @@ fn apply(settings: Vec<(String, String, Value)>, keys: &BTreeMap<String, Value>,
             continue;
         }
         let mut tried = table.clone();
+        let shown = value.to_string();
         insert(&mut tried, &key, value);
         match Config::deserialize_table(tried.clone()) {
             Ok(good) => (table, config) = (tried, good),
-            Err(why) => mistakes.push(format!("{source}: {why}")),
+            Err(why) if why.contains(&shown) => mistakes.push(format!("{source}: {why}")),
+            Err(why) => mistakes.push(format!("{source}: {shown}: {why}")),
         }
     }
     config

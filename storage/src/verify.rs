@@ -48,8 +48,8 @@ pub struct Problem {
 }
 
 impl VerifyReport {
-    fn add(&mut self, path: &Path, what: impl ToString) {
-        self.problems.push(Problem { path: path.to_owned(), what: what.to_string() });
+    fn add(&mut self, path: &Path, what: &str) {
+        self.problems.push(Problem { path: path.to_owned(), what: what.to_owned() });
     }
 }
 
@@ -66,7 +66,7 @@ pub async fn verify(data: &Path) -> Result<VerifyReport, StorageError> {
     let state = match Catalog::inspect(data).await {
         Ok(state) => state,
         Err(error) => {
-            report.add(&catalog, format!("{error}; the next start puts it together again from the segments"));
+            report.add(&catalog, &format!("{error}; the next start puts it together again from the segments"));
             return Ok(report);
         }
     };
@@ -170,7 +170,7 @@ fn check_journal(
             "{} bytes at byte {} are damaged ({}); {} batches are missing",
             damage.bytes, damage.offset, damage.reason, damage.frames_missing
         );
-        report.add(&damage.path, what);
+        report.add(&damage.path, &what);
     }
     Ok(())
 }

@@ -191,7 +191,8 @@ impl Segment {
             return Ok(Vec::new());
         }
         let values = self.indexed_values(predicate);
-        if !(predicate.message.is_empty() && values.is_empty()) && !self.filter_ends.is_empty() {
+        let looked_up = !predicate.message.is_empty() || !values.is_empty();
+        if looked_up && !self.filter_ends.is_empty() {
             let mut blocks = BlockSet::none(self.filter_ends.len() as u32);
             for range in &ranges {
                 for block in range.start / BLOCK_ROWS..=(range.end - 1) / BLOCK_ROWS {
