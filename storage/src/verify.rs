@@ -1,7 +1,7 @@
 //! The check of a data folder that no process has open: every file against its checksums and against the catalog, every
 //! row of every segment read. Nothing is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ const CACHE_BYTES: u64 = 1 << 20;
 /// What was looked at, and what is wrong with it.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyReport {
+    /// Files looked at: the version, the catalog, the journal's and the segments'.
+    pub files: u64,
     /// Segments that the catalog knows.
     pub segments: u64,
     /// Rows read from them.
@@ -61,27 +63,61 @@ impl VerifyReport {
 pub async fn verify(data: &Path) -> Result<VerifyReport, StorageError> {
     let _lock = lock_existing(data)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let mut report = VerifyReport::default();
-    let catalog = data.join("catalog.sqlite");
-    let state = match Catalog::inspect(data).await {
-        Ok(state) => state,
+    // The version, which opening the folder has looked at, and the catalog.
+    let mut report = VerifyReport { files: 2, ..VerifyReport::default() };
+    let files = crate::store::segment_files_below(disk.as_ref(), &data.join("segments"))?;
+    let (segments, flushed_sequence) = match Catalog::inspect(data).await {
+        Ok(state) => (state.segments, state.flushed_sequence),
         Err(error) => {
-            report.add(&catalog, &format!("{error}; the next start puts it together again from the segments"));
-            return Ok(report);
+            report.add(
+                &data.join("catalog.sqlite"),
+                &format!("{error}; the next start puts it together again from the segments"),
+            );
+            (from_files(disk.as_ref(), &files, &mut report), 0)
         }
     };
-    for meta in &state.segments {
+    for meta in &segments {
         let path = segment_path(&segment_folder(data, &meta.tenant, meta.day), meta.id);
         report.segments += 1;
+        report.files += 2;
         report.segment_bytes += meta.parquet_bytes + meta.index_bytes;
         match check_segment(&disk, &path, meta) {
             Ok(rows) => report.rows += rows,
             Err(problem) => report.problems.push(problem),
         }
     }
-    check_strangers(disk.as_ref(), data, &state.segments, &mut report)?;
-    check_journal(disk, data, state.flushed_sequence, &mut report)?;
+    let known: BTreeSet<u64> = segments.iter().map(|meta| meta.id).collect();
+    for (_, path) in files.iter().filter(|(id, _)| !known.contains(id)) {
+        report.files += 1;
+        // Without a catalog it was looked at already, and said what is wrong.
+        if !report.problems.iter().any(|problem| problem.path.with_extension("") == *path) {
+            report.add(path, "the catalog does not know it: a crash left it, and the next start deals with it");
+        }
+    }
+    check_journal(disk, data, flushed_sequence, &mut report)?;
     Ok(report)
+}
+
+/// What the segments say of themselves, where no catalog does.
+fn from_files(disk: &dyn Disk, files: &BTreeMap<u64, PathBuf>, report: &mut VerifyReport) -> Vec<SegmentMeta> {
+    let mut found = Vec::new();
+    for path in files.values() {
+        match Segment::read_meta(disk, path) {
+            Ok(meta) => found.push(meta),
+            Err(error) => report.problems.push(problem(&segment_files(path).1, &error)),
+        }
+    }
+    found
+}
+
+/// An error as a problem of the file that it names.
+fn problem(path: &Path, error: &StorageError) -> Problem {
+    match error {
+        StorageError::Corrupt { path, offset, reason } => {
+            Problem { path: path.clone(), what: format!("damaged at byte {offset}: {reason}") }
+        }
+        other => Problem { path: path.to_owned(), what: other.to_string() },
+    }
 }
 
 /// Checksums of both files, then every row. Answers how many rows.
@@ -97,8 +133,9 @@ fn check_segment(disk: &Arc<dyn Disk>, path: &Path, meta: &SegmentMeta) -> Resul
             return Err(wrong(format!("its {bytes} bytes have checksum {found:08x}, the catalog says {checksum:08x}")));
         }
     }
-    let wrong = |error: StorageError| Problem { path: parquet.clone(), what: error.to_string() };
+    let wrong = |error: StorageError| problem(&parquet, &error);
     let segment = Segment::open(disk, path, meta.clone(), &SegmentCache::new(CACHE_BYTES)).map_err(wrong)?;
+    segment.verify().map_err(wrong)?;
     let everything = Projection { observed: true, level: true, message: true, attributes: AttributeSelection::All };
     let mut rows = 0;
     for piece in segment.read(std::slice::from_ref(&(0..meta.rows)), &everything).map_err(wrong)? {
@@ -136,30 +173,15 @@ fn crc_of(file: &dyn DiskFile, bytes: u64) -> std::io::Result<u32> {
     Ok(crc)
 }
 
-/// Files below `segments/` that the catalog does not know: a crash leaves such, and the next start deals with them.
-fn check_strangers(
-    disk: &dyn Disk,
-    data: &Path,
-    segments: &[SegmentMeta],
-    report: &mut VerifyReport,
-) -> Result<(), StorageError> {
-    let known: BTreeMap<u64, ()> = segments.iter().map(|meta| (meta.id, ())).collect();
-    for (id, paths) in crate::store::segment_files_below(disk, &data.join("segments"))? {
-        if !known.contains_key(&id) {
-            report
-                .add(&paths, "the catalog does not know it: a crash left it, and the next start removes or adopts it");
-        }
-    }
-    Ok(())
-}
-
 fn check_journal(
     disk: Arc<dyn Disk>,
     data: &Path,
     flushed_sequence: u64,
     report: &mut VerifyReport,
 ) -> Result<(), StorageError> {
-    let mut replay = JournalScan::new(disk, &data.join("journal"))?.inspect(flushed_sequence);
+    let scan = JournalScan::new(disk, &data.join("journal"))?;
+    report.files += scan.file_count() as u64;
+    let mut replay = scan.inspect(flushed_sequence);
     for frame in replay.by_ref() {
         report.journal_batches += 1;
         report.journal_records += frame.content.batch.len() as u64;

@@ -115,6 +115,11 @@ impl JournalScan {
         used.map(|file| file.name.first_sequence).min()
     }
 
+    /// How many files there are.
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
     /// The last sequence that was given out, as far as the journal knows.
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence
