@@ -39,6 +39,13 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/loki/api/v1/label/{name}/values", get(loki::label_values).post(loki::label_values))
         .route("/loki/api/v1/series", get(loki::series).post(loki::series))
         .route("/loki/api/v1/index/stats", get(loki::index_stats).post(loki::index_stats))
+        .route("/loki/api/v1/index/volume", get(loki::volume).post(loki::volume))
+        .route("/loki/api/v1/index/volume_range", get(loki::volume_range).post(loki::volume_range))
+        .route("/loki/api/v1/detected_labels", get(loki::detected::labels).post(loki::detected::labels))
+        .route("/loki/api/v1/detected_fields", get(loki::detected::fields).post(loki::detected::fields))
+        .route("/loki/api/v1/detected_field/{name}/values", get(loki::detected::field_values))
+        .route("/api/prom/label", get(loki::label_names))
+        .route("/api/prom/label/{name}/values", get(loki::label_values))
         .route("/loki/api/v1/tail", get(loki::tail))
         .route("/loki/api/v1/format_query", get(loki::format_query).post(loki::format_query));
     finish(routes, app)

@@ -5,7 +5,7 @@ use std::fmt;
 use storage::Labels;
 
 /// Names with values, sorted by name, each name once, in one buffer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct LabelSet {
     text: Box<str>,
     /// Where each name and each value ends, by turns.
@@ -49,6 +49,11 @@ impl LabelSet {
     /// The value of `name`, if it is there.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find_map(|(n, value)| (n == name).then_some(value))
+    }
+
+    /// The order of the pairs, name by name.
+    pub fn cmp_pairs(&self, other: &Self) -> std::cmp::Ordering {
+        self.iter().cmp(other.iter())
     }
 
     /// True without any name.

@@ -9,6 +9,9 @@ use storage::{Part, Projection, Snapshot, StorageError, Stream, StreamId, TimeRa
 use crate::logql::Matcher;
 use crate::scan::wanted_streams;
 
+/// Nanoseconds of a UTC day.
+const DAY_NS: i64 = 86_400_000_000_000;
+
 /// A stream and how much of it lies in a time range.
 #[derive(Debug, Clone)]
 pub struct StreamVolume {
@@ -52,26 +55,49 @@ pub fn streams(
     Ok(found)
 }
 
-/// The streams that one of `selectors` wants and whose part of the data overlaps `time`: for completion, where a stream
-/// too many does less harm than reading rows.
-pub fn streams_about<'s>(
-    snapshot: &'s Snapshot,
-    selectors: &'s [Vec<Matcher>],
-    time: &'s TimeRange,
-) -> impl Iterator<Item = &'s Arc<Stream>> {
-    snapshot.parts.iter().flat_map(move |part| {
+/// The streams that one of `selectors` wants and that have records on the UTC days of `time`, each once: for completion,
+/// which is by the day, as Loki's index is. In no particular order.
+///
+/// # Errors
+/// When a part cannot be read.
+pub fn streams_about(
+    snapshot: &Snapshot,
+    selectors: &[Vec<Matcher>],
+    time: &TimeRange,
+) -> Result<Vec<Arc<Stream>>, StorageError> {
+    let days =
+        time.start - time.start.rem_euclid(DAY_NS)..time.end.saturating_add(DAY_NS - time.end.rem_euclid(DAY_NS));
+    let mut found: FxHashMap<StreamId, Arc<Stream>> = FxHashMap::default();
+    for part in &snapshot.parts {
         let streams = part.streams();
-        let mut there = vec![part.runs().is_none(); streams.len()];
-        for run in part.runs().unwrap_or_default() {
-            there[run.stream as usize] |= run.last >= time.start && run.first < time.end;
-        }
         let mut wanted = vec![selectors.is_empty(); streams.len()];
         for selector in selectors {
             wanted.iter_mut().zip(wanted_streams(streams, selector)).for_each(|(any, one)| *any |= one);
         }
-        let found = streams.iter().zip(wanted.into_iter().zip(there));
-        found.filter_map(|(stream, (wanted, there))| (wanted && there).then_some(stream))
-    })
+        let mut there = vec![false; streams.len()];
+        match part.runs() {
+            Some(runs) => runs.iter().for_each(|run| {
+                there[run.stream as usize] |= run.last >= days.start && run.first < days.end;
+            }),
+            None => {
+                let all = 0..part.row_count();
+                for rows in part.read(std::slice::from_ref(&all), Some(&wanted), &Projection::default())? {
+                    let rows = rows?;
+                    let mut times = rows.timestamp.values().iter();
+                    for &(stream, count) in &rows.streams {
+                        there[stream as usize] |=
+                            times.by_ref().take(count as usize).filter(|time| days.contains(time)).count() > 0;
+                    }
+                }
+            }
+        }
+        for (stream, (wanted, there)) in streams.iter().zip(wanted.into_iter().zip(there)) {
+            if wanted && there {
+                found.entry(stream.id()).or_insert_with(|| Arc::clone(stream));
+            }
+        }
+    }
+    Ok(found.into_values().collect())
 }
 
 /// (stream, records, bytes) of the wanted streams of a part.
@@ -114,13 +140,14 @@ fn share(first: i64, last: i64, time: &TimeRange) -> f64 {
 }
 
 /// The names of all labels of these streams, sorted.
-pub fn names<'s>(streams: impl Iterator<Item = &'s Arc<Stream>>) -> Vec<String> {
-    let names: BTreeSet<&str> = streams.flat_map(|stream| stream.labels().iter().map(|(name, _)| name)).collect();
+pub fn names(streams: &[Arc<Stream>]) -> Vec<String> {
+    let names: BTreeSet<&str> =
+        streams.iter().flat_map(|stream| stream.labels().iter().map(|(name, _)| name)).collect();
     names.into_iter().map(str::to_owned).collect()
 }
 
 /// The values that these streams have for a label, sorted.
-pub fn values<'s>(streams: impl Iterator<Item = &'s Arc<Stream>>, name: &str) -> Vec<String> {
-    let values: BTreeSet<&str> = streams.filter_map(|stream| stream.labels().get(name)).collect();
+pub fn values(streams: &[Arc<Stream>], name: &str) -> Vec<String> {
+    let values: BTreeSet<&str> = streams.iter().filter_map(|stream| stream.labels().get(name)).collect();
     values.into_iter().map(str::to_owned).collect()
 }

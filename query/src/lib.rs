@@ -1,6 +1,7 @@
 //! Pruning, scan, LogQL and SQL.
 
 pub mod budget;
+pub mod detected;
 pub mod engine;
 pub mod error;
 pub mod export;
@@ -17,6 +18,7 @@ mod scan;
 pub mod sql;
 pub mod stats;
 pub mod template;
+pub mod volume;
 
 pub use budget::{Budget, CancelOnDrop};
 pub use engine::{Answer, Engine, QueryLimits, Request};

@@ -1,18 +1,21 @@
 //! Loki's query API.
 
 mod answer;
+pub(crate) mod detected;
 mod labels;
 mod query;
 mod tail;
+mod volume;
 
 pub(crate) use labels::{index_stats, label_names, label_values, series};
 pub(crate) use query::{format_query, instant, range};
 pub(crate) use tail::tail;
+pub(crate) use volume::{volume, volume_range};
 
 use std::sync::Arc;
 
 use ::query::logql::{Matcher, parse_matchers};
-use ::query::{Answer, CancelOnDrop, QueryError, QueryStats, Request, engine};
+use ::query::{Answer, Budget, CancelOnDrop, QueryError, QueryStats, Request, engine};
 use storage::{Snapshot, Tenant};
 
 use crate::app::App;
@@ -41,9 +44,13 @@ async fn run(app: &App, tenant: &Tenant, request: Request) -> Result<(Answer, Qu
 }
 
 /// Runs a request that the server itself makes over a snapshot. Blocks.
-fn run_on(app: &App, snapshot: &Snapshot, request: &Request) -> Result<(Answer, QueryStats), ApiError> {
-    let house = app.house()?;
-    Ok(house.engine.run(snapshot, request, &house.engine.budget(), app.clock.now_ns())?)
+fn run_on(
+    app: &App,
+    snapshot: &Snapshot,
+    request: &Request,
+    budget: &Arc<Budget>,
+) -> Result<(Answer, QueryStats), ApiError> {
+    Ok(app.house()?.engine.run(snapshot, request, budget, app.clock.now_ns())?)
 }
 
 /// Does something with a snapshot on a thread where it may block.

@@ -72,9 +72,12 @@ async fn statement(
     }
     let text = String::from_utf8(body.to_vec()).map_err(|_| ApiError::bad_request("the body is no UTF-8"))?;
     if content_type.starts_with("application/x-www-form-urlencoded") {
-        let form = Params::of_query(&text)?;
+        let form = Params::of_query(&text).unwrap_or_default();
         let of_form = Some(form.get("format").to_owned()).filter(|name| !name.is_empty());
-        return Ok((form.get("query").to_owned(), of_form.or(named)));
+        if !form.get("query").is_empty() {
+            return Ok((form.get("query").to_owned(), of_form.or(named)));
+        }
+        // `curl -d 'select ...'` says that it sends a form, and sends the statement.
     }
     Ok((text, named))
 }

@@ -25,8 +25,9 @@ pub(crate) async fn label_names(
 ) -> Result<Response, ApiError> {
     let selectors = one_selector(&params)?;
     let time = since_default(&app, &params)?;
-    let found =
-        with_snapshot(&app, tenant.0, time, move |snapshot, time| Ok(names(streams_about(snapshot, &selectors, time))));
+    let found = with_snapshot(&app, tenant.0, time, move |snapshot, time| {
+        Ok(names(&streams_about(snapshot, &selectors, time)?))
+    });
     Ok(success(&found.await?))
 }
 
@@ -43,7 +44,7 @@ pub(crate) async fn label_values(
     let selectors = one_selector(&params)?;
     let time = since_default(&app, &params)?;
     let found = with_snapshot(&app, tenant.0, time, move |snapshot, time| {
-        Ok(values(streams_about(snapshot, &selectors, time), &name))
+        Ok(values(&streams_about(snapshot, &selectors, time)?, &name))
     });
     Ok(success(&found.await?))
 }

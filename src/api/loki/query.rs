@@ -39,8 +39,9 @@ pub(crate) async fn range(
         Expr::Metric(expr) => {
             let step = params.step(bounds, app.config.query.points_max)?;
             // As in Loki, steps lie at multiples of the step, so that a dashboard that refreshes asks for the same points.
-            let aligned = |time: i64| time - time.rem_euclid(step);
-            Request::Metric { expr, steps: Steps::range(aligned(bounds.start), aligned(bounds.end), step) }
+            let start = bounds.start - bounds.start.rem_euclid(step);
+            let end = bounds.end.saturating_add((-bounds.end).rem_euclid(step));
+            Request::Metric { expr, steps: Steps::range(start, end, step) }
         }
     };
     let (answer, stats) = run(&app, &tenant, request.clone()).await?;

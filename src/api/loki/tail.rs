@@ -10,7 +10,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use query::logql::{Expr, LogExpr, parse};
-use query::{Answer, Direction, LogQuery, LogStream, QueryError, Request};
+use query::{Answer, CancelOnDrop, Direction, LogQuery, LogStream, QueryError, Request};
 use storage::{Published, Snapshot, Tenant};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -167,8 +167,10 @@ async fn lines(
     let log = tail.log.clone();
     let request =
         Request::Logs(LogQuery { log, time: start..end, limit, direction, interval: 0, categorize: tail.categorized });
+    let budget = app.house()?.engine.budget();
+    let _cancel = CancelOnDrop(Arc::clone(&budget));
     let app = Arc::clone(app);
-    match blocking(move || run_on(&app, &snapshot, &request)).await?.0 {
+    match blocking(move || run_on(&app, &snapshot, &request, &budget)).await?.0 {
         Answer::Streams(streams) => Ok(streams),
         Answer::Series { .. } | Answer::Scalar(_) => Ok(Vec::new()),
     }

@@ -38,6 +38,7 @@ pub use row::{
     Row,
 };
 pub use samples::{SampleExtractor, SampleValue};
+pub(crate) use sanitize::append as append_name;
 
 /// The stages of a query, ready to run.
 #[derive(Debug, Clone, Default)]
