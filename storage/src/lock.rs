@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::disk::{Disk, RealDisk};
 use crate::error::StorageError;
 
 /// The version of the data folder that this build reads and writes.
@@ -21,7 +22,8 @@ pub struct FolderLock {
 /// `Refused` when another process has it, or when another version wrote it: it is left as it is. `Io` when it cannot
 /// be made or read.
 pub fn lock_folder(data: &Path) -> Result<FolderLock, StorageError> {
-    fs::create_dir_all(data).map_err(|e| StorageError::io("make folder", data, e))?;
+    // With the names of those above it that are made as well: a folder that a power cut takes away keeps no promise.
+    RealDisk.create_dir_durable(data).map_err(|e| StorageError::io("make folder", data, e))?;
     check_version(data)?;
     let path = data.join("LOCK");
     let file = File::options().create(true).truncate(false).write(true).open(&path);

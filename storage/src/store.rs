@@ -138,8 +138,10 @@ pub(crate) struct Shared {
     /// Rung when there is something to flush or compact.
     work: tokio::sync::Notify,
     /// One flush or compaction at a time.
-    busy: tokio::sync::Mutex<maintain::Doomed>,
+    busy: tokio::sync::Mutex<maintain::Upkeep>,
     closing: AtomicBool,
+    /// Rung when `closing` is set.
+    stop: tokio::sync::Notify,
     _lock: FolderLock,
 }
 
@@ -149,6 +151,8 @@ struct State {
     active: Memtable,
     /// Journal sequence of the last batch that went into the active memtable.
     last_sequence: u64,
+    /// Everything up to it is in segments, or was never to be: a repeated batch, or one that was lost.
+    flushed_sequence: u64,
     /// Full memtables on their way into segments, oldest first.
     frozen: VecDeque<Arc<Memtable>>,
     /// By tenant, in order of first time.
@@ -172,20 +176,12 @@ impl State {
     }
 
     /// Takes segments out, by id.
-    fn remove(&mut self, tenant: &Tenant, ids: &[u64]) -> Vec<Arc<Segment>> {
+    fn remove(&mut self, ids: &[u64]) -> Vec<Arc<Segment>> {
         let mut removed = Vec::new();
-        if let Some(of_tenant) = self.segments.get_mut(tenant) {
-            of_tenant.retain(|segment| {
-                let stays = !ids.contains(&segment.meta().id);
-                if !stays {
-                    removed.push(Arc::clone(segment));
-                }
-                stays
-            });
-            if of_tenant.is_empty() {
-                self.segments.remove(tenant);
-            }
+        for of_tenant in self.segments.values_mut() {
+            removed.extend(of_tenant.extract_if(.., |segment| ids.contains(&segment.meta().id)));
         }
+        self.segments.retain(|_, of_tenant| !of_tenant.is_empty());
         removed
     }
 }
@@ -202,16 +198,22 @@ impl Store {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, StorageError> {
+        let store = Self::open_unattended(config, disk, clock).await?;
+        let maintenance = tokio::spawn(maintain::run(Arc::clone(&store.shared), store.jobs.clone()));
+        *store.maintenance.lock().unwrap_or_else(PoisonError::into_inner) = Some(maintenance);
+        Ok(store)
+    }
+
+    /// [`Self::open`], but for the background work.
+    async fn open_unattended(
+        config: StoreConfig,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, StorageError> {
         let (shared, journal) = open::open(config, disk, clock).await?;
         let (jobs, queue) = mpsc::channel(QUEUE_BATCHES);
         let writer = writer::spawn(Arc::clone(&shared), journal, queue)?;
-        let maintenance = tokio::spawn(maintain::run(Arc::clone(&shared), jobs.clone()));
-        Ok(Arc::new(Self {
-            shared,
-            jobs,
-            writer: Mutex::new(Some(writer)),
-            maintenance: Mutex::new(Some(maintenance)),
-        }))
+        Ok(Arc::new(Self { shared, jobs, writer: Mutex::new(Some(writer)), maintenance: Mutex::new(None) }))
     }
 
     /// Makes a batch durable and visible. With a key, a batch that was stored before under the same key (and tenant)
@@ -280,11 +282,16 @@ impl Store {
         let (answer, frozen) = oneshot::channel();
         self.jobs.send(Job::Freeze(answer)).await.map_err(|_| StorageError::Closed)?;
         frozen.await.map_err(|_| StorageError::Closed)?;
-        self.shared.flush_frozen(&self.jobs).await?;
-        if compact {
-            self.shared.compact_all(&self.jobs).await?;
-        }
-        Ok(())
+        let (shared, jobs) = (Arc::clone(&self.shared), self.jobs.clone());
+        // As a task of its own: it goes on when whoever asked has gone away.
+        let work = tokio::spawn(async move {
+            shared.flush_frozen(&jobs).await?;
+            if compact {
+                shared.compact_all(&jobs).await?;
+            }
+            Ok(())
+        });
+        work.await.map_err(|e| StorageError::Refused(format!("the flush ended early: {e}")))?
     }
 
     /// Stops taking batches, flushes, and ends the background work.
@@ -300,14 +307,18 @@ impl Store {
         flushed.and(self.shared.catalog.close().await)
     }
 
-    /// Ends at once, without a flush: what is on disk then is what a kill would leave.
+    /// Ends without a flush, once what is being written is written: what is on disk then is what a kill could leave.
     pub async fn halt(&self) {
         self.shared.closing.store(true, Ordering::SeqCst);
+        self.shared.stop.notify_one();
+        self.shared.work.notify_one();
+        drop(self.shared.room.0.lock());
+        self.shared.room.1.notify_all();
         let maintenance = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = maintenance {
-            task.abort();
             let _ = task.await;
         }
+        drop(self.shared.busy.lock().await);
         let (answer, ended) = oneshot::channel();
         if self.jobs.send(Job::Stop(answer)).await.is_ok() {
             let _ = ended.await;

@@ -9,6 +9,7 @@
 //! not add up is moved into `quarantine/`, and [`recover`] puts the catalog together again from what the segment files
 //! say about themselves. FORMAT.md ("Catalog") has the tables.
 
+mod faults;
 mod open;
 mod recover;
 mod rows;
@@ -20,6 +21,8 @@ use sqlx::{Connection, Row, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 use xxhash_rust::xxh3::xxh3_128;
 
+#[cfg(test)]
+pub(crate) use faults::CommitFault;
 pub use recover::{Found, Recovery, recover};
 
 use crate::error::StorageError;
@@ -32,6 +35,7 @@ pub struct Catalog {
     path: PathBuf,
     /// `None` once closed.
     connection: Mutex<Option<SqliteConnection>>,
+    pub(crate) faults: faults::Faults,
 }
 
 /// What a catalog held when it was opened.
@@ -103,7 +107,7 @@ impl Catalog {
     pub async fn open(data: &Path) -> Result<(Self, CatalogState), StorageError> {
         let path = data.join("catalog.sqlite");
         let (connection, state) = open::open(&path, &data.join("quarantine")).await?;
-        Ok((Self { path, connection: Mutex::new(Some(connection)) }, state))
+        Ok((Self { path, connection: Mutex::new(Some(connection)), faults: faults::Faults::default() }, state))
     }
 
     /// What the catalog of the data folder `data` says, without changing it. The folder must not be in use.
@@ -118,7 +122,8 @@ impl Catalog {
     /// batches.
     ///
     /// # Errors
-    /// `Catalog` or `DiskFull`: nothing was committed.
+    /// `Catalog` or `DiskFull`: it was committed or it was not, [`Self::contents`] tells. The files of `added` must stay
+    /// until the catalog is settled: after a crash SQLite may find the commit in its write-ahead log all the same.
     pub async fn commit_flush(
         &self,
         added: &[SegmentMeta],
@@ -131,7 +136,8 @@ impl Catalog {
     /// Replaces segments by what was merged from them.
     ///
     /// # Errors
-    /// `Refused` when one of `removed` is not in the catalog any more, `Catalog` or `DiskFull`: nothing was committed.
+    /// `Refused` when one of `removed` is not in the catalog any more: nothing was committed. `Catalog` or `DiskFull` as
+    /// in [`Self::commit_flush`].
     pub async fn commit_compaction(&self, removed: &[u64], added: &[SegmentMeta]) -> Result<Settled, StorageError> {
         self.commit(&Change { added, removed, flushed_sequence: None, keys: &[] }).await
     }
@@ -139,7 +145,8 @@ impl Catalog {
     /// Removes segments.
     ///
     /// # Errors
-    /// `Refused` when one of `removed` is not in the catalog any more, `Catalog` or `DiskFull`: nothing was committed.
+    /// `Refused` when one of `removed` is not in the catalog any more: nothing was committed. `Catalog` or `DiskFull` as
+    /// in [`Self::commit_flush`].
     pub async fn commit_removal(&self, removed: &[u64]) -> Result<Settled, StorageError> {
         self.commit(&Change { added: &[], removed, flushed_sequence: None, keys: &[] }).await
     }
@@ -163,7 +170,7 @@ impl Catalog {
             transaction.commit().await
         };
         outcome.await.map_err(|e| self.failed(e))?;
-        Ok(settle(connection).await)
+        Ok(self.written_back(connection).await)
     }
 
     /// Forgets that segments were dropped, once their files are deleted and the folders synced.
@@ -183,7 +190,7 @@ impl Catalog {
         };
         outcome.await.map_err(|e| self.failed(e))?;
         // Whether it is settled does not matter here: a dropped segment is only deleted once more.
-        let (Settled::Yes | Settled::NotYet) = settle(connection).await;
+        let (Settled::Yes | Settled::NotYet) = self.written_back(connection).await;
         Ok(())
     }
 
@@ -193,7 +200,7 @@ impl Catalog {
     /// `Closed` after [`Self::close`].
     pub async fn settle(&self) -> Result<Settled, StorageError> {
         let mut guard = self.lock().await;
-        Ok(settle(open_connection(&mut guard)?).await)
+        Ok(self.written_back(open_connection(&mut guard)?).await)
     }
 
     /// Every segment, by id.
@@ -203,6 +210,19 @@ impl Catalog {
     pub async fn segments(&self) -> Result<Vec<SegmentMeta>, StorageError> {
         let mut guard = self.lock().await;
         rows::segments(open_connection(&mut guard)?).await.map_err(|e| e.into_storage(&self.path))
+    }
+
+    /// Every segment, by id, and up to which sequence the journal is flushed: what a commit came to that was reported to
+    /// have failed, or that nobody waited for.
+    ///
+    /// # Errors
+    /// `Catalog` when SQLite fails, `Corrupt` when a row is not as it was written.
+    pub async fn contents(&self) -> Result<(Vec<SegmentMeta>, u64), StorageError> {
+        let mut guard = self.lock().await;
+        let connection = open_connection(&mut guard)?;
+        let segments = rows::segments(connection).await.map_err(|e| e.into_storage(&self.path))?;
+        let flushed_sequence = rows::number(connection, rows::FLUSHED_SEQUENCE).await;
+        Ok((segments, flushed_sequence.map_err(|e| e.into_storage(&self.path))?))
     }
 
     /// The keys that were seen at `since_ns` or later, oldest first.
@@ -240,7 +260,7 @@ impl Catalog {
         let expire = sqlx::query("DELETE FROM idempotency WHERE seen_ns < ?").bind(before_ns);
         let connection = open_connection(&mut guard)?;
         let done = expire.execute(&mut *connection).await.map_err(|e| self.failed(e))?;
-        let (Settled::Yes | Settled::NotYet) = settle(connection).await;
+        let (Settled::Yes | Settled::NotYet) = self.written_back(connection).await;
         Ok(done.rows_affected())
     }
 
@@ -267,8 +287,17 @@ impl Catalog {
             }
         }
         change.write(&mut transaction).await.map_err(|e| self.failed(e))?;
+        self.faults.before_commit()?;
         transaction.commit().await.map_err(|e| self.failed(e))?;
-        Ok(settle(connection).await)
+        self.faults.after_commit()?;
+        Ok(self.written_back(connection).await)
+    }
+
+    async fn written_back(&self, connection: &mut SqliteConnection) -> Settled {
+        match self.faults.instead_of_settling() {
+            Some(instead) => instead,
+            None => settle(connection).await,
+        }
     }
 
     async fn lock(&self) -> MutexGuard<'_, Option<SqliteConnection>> {

@@ -1,5 +1,6 @@
 //! Background work: full memtables into segments, small segments into larger ones, old ones away.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -23,18 +24,21 @@ use crate::tenant::Tenant;
 /// Longest pause after a failure.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// What is waiting for a moment when it can go.
+/// What is left to be done after commits.
 #[derive(Debug, Default)]
-pub(super) struct Doomed {
-    /// Out of the catalog; the files go when no query holds them.
-    segments: Vec<Arc<Segment>>,
+pub(super) struct Upkeep {
+    /// Not in the catalog any more; the files go when the catalog is settled and no query holds them.
+    doomed: Vec<Arc<Segment>>,
     /// The journal up to here is in segments; its files go when the catalog is settled.
     release: Option<u64>,
+    /// What a commit was to add whose outcome is not known: it failed, or whoever waited for it went away.
+    undecided: Option<Vec<Arc<Segment>>>,
 }
 
-impl Doomed {
-    pub(super) fn add(&mut self, segments: Vec<Arc<Segment>>) {
-        self.segments.extend(segments);
+impl Upkeep {
+    /// The journal's files up to `sequence` may go when the catalog is settled.
+    pub(super) fn release(&mut self, sequence: u64) {
+        self.release = self.release.max(Some(sequence));
     }
 }
 
@@ -47,7 +51,7 @@ pub(super) async fn run(shared: Arc<Shared>, jobs: mpsc::Sender<Job>) {
             Err(StorageError::Closed) => return,
             Err(e) => {
                 tracing::error!(error = %e, "background work on the data folder failed; it is tried again in {backoff:?}");
-                tokio::time::sleep(backoff).await;
+                let _ = tokio::time::timeout(backoff, shared.stop.notified()).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
                 continue;
             }
@@ -58,7 +62,7 @@ pub(super) async fn run(shared: Arc<Shared>, jobs: mpsc::Sender<Job>) {
 
 impl Shared {
     /// One look at everything.
-    async fn turn(&self, jobs: &mpsc::Sender<Job>) -> Result<(), StorageError> {
+    pub(super) async fn turn(&self, jobs: &mpsc::Sender<Job>) -> Result<(), StorageError> {
         let now_ns = self.clock.now_ns();
         let age_ns = i64::try_from(self.config.memtable_age.as_nanos()).unwrap_or(i64::MAX);
         let due = {
@@ -73,34 +77,75 @@ impl Shared {
         self.flush_frozen(jobs).await?;
         self.expire().await?;
         self.compact(jobs, Effort::Background).await?;
-        let mut doomed = self.busy.lock().await;
-        self.clean(&mut doomed, jobs).await
+        let mut upkeep = self.busy.lock().await;
+        self.clean(&mut upkeep, jobs).await
     }
 
     /// Turns every frozen memtable into segments, oldest first.
     pub(super) async fn flush_frozen(&self, jobs: &mpsc::Sender<Job>) -> Result<(), StorageError> {
-        let mut doomed = self.busy.lock().await;
+        let mut upkeep = self.busy.lock().await;
+        self.decide(&mut upkeep).await?;
         loop {
             let Some(memtable) = self.read_state().frozen.front().cloned() else { break };
             let begun = Instant::now();
-            if let Err(e) = self.flush(&memtable, &mut doomed).await {
+            if let Err(e) = self.flush(&memtable, &mut upkeep).await {
                 self.stats.flush_failures.fetch_add(1, Ordering::Relaxed);
                 return Err(e);
             }
             self.stats.flush.observe(begun.elapsed());
-            drop(self.room.0.lock());
-            self.room.1.notify_all();
-            self.clean(&mut doomed, jobs).await?;
+            self.clean(&mut upkeep, jobs).await?;
         }
         Ok(())
     }
 
+    /// Finds out what became of a commit whose outcome is not known: the catalog says, and the state follows it. What
+    /// was committed is not committed again, so that no record is there twice.
+    async fn decide(&self, upkeep: &mut Upkeep) -> Result<(), StorageError> {
+        if upkeep.undecided.is_none() {
+            return Ok(());
+        }
+        let (listed, flushed_sequence) = self.catalog.contents().await?;
+        let listed: BTreeSet<u64> = listed.iter().map(|meta| meta.id).collect();
+        let written = upkeep.undecided.take().unwrap_or_default();
+        // SQLite may still find the commit in its log after a crash: the files stay until that is written over.
+        let (added, never): (Vec<_>, Vec<_>) = written.into_iter().partition(|s| listed.contains(&s.meta().id));
+        upkeep.doomed.extend(never);
+        let unlisted: Vec<u64> = self.metas().iter().map(|meta| meta.id).filter(|id| !listed.contains(id)).collect();
+        self.switch(added, &unlisted, flushed_sequence, upkeep);
+        Ok(())
+    }
+
+    /// What queries see follows a commit, in one step: segments come and go, and those that were flushed take the place of
+    /// their memtables. Returns how many went.
+    fn switch(&self, added: Vec<Arc<Segment>>, removed: &[u64], flushed_sequence: u64, upkeep: &mut Upkeep) -> usize {
+        let mut state = self.write_state();
+        let gone = state.remove(removed);
+        let count = gone.len();
+        upkeep.doomed.extend(gone);
+        added.into_iter().for_each(|segment| state.add(segment));
+        state.flushed_sequence = state.flushed_sequence.max(flushed_sequence);
+        let is_flushed = |m: &Arc<Memtable>| m.sequences().is_none_or(|(_, last)| last <= flushed_sequence);
+        while let Some(memtable) = state.frozen.pop_front_if(|memtable| is_flushed(memtable)) {
+            self.keys.committed(memtable.keys().iter().map(|key| key.hash));
+            upkeep.release(flushed_sequence);
+        }
+        self.observe_memory(&state);
+        self.observe_segments(&state);
+        // The writer holds the other lock while it looks at the state.
+        drop(state);
+        drop(self.room.0.lock());
+        self.room.1.notify_all();
+        count
+    }
+
     /// Writes a memtable's segments and commits them; then they take its place in one step.
-    async fn flush(&self, memtable: &Arc<Memtable>, doomed: &mut Doomed) -> Result<(), StorageError> {
-        let Some((first_sequence, last_sequence)) = memtable.sequences() else { return Ok(()) };
+    async fn flush(&self, memtable: &Arc<Memtable>, upkeep: &mut Upkeep) -> Result<(), StorageError> {
+        let Some((_, last_sequence)) = memtable.sequences() else { return Ok(()) };
+        // From where the last flush ended, although the memtable may begin later: what is in between was not to be kept.
+        let first_sequence = self.read_state().flushed_sequence + 1;
         let pieces = pieces(memtable);
         let parts = pieces.len() as u32;
-        let mut added: Vec<(SegmentMeta, Arc<Segment>)> = Vec::with_capacity(pieces.len());
+        let mut added: Vec<Arc<Segment>> = Vec::with_capacity(pieces.len());
         for ((tenant, day, batches), part) in pieces.into_iter().zip(0..) {
             let lineage = Lineage::of_flush(first_sequence, last_sequence, part, parts);
             let written = self.write(tenant, day, lineage, move |disk, path, order| {
@@ -114,23 +159,11 @@ impl Shared {
                 }
             }
         }
-        let metas: Vec<SegmentMeta> = added.iter().map(|(meta, _)| meta.clone()).collect();
-        let settled = match self.catalog.commit_flush(&metas, last_sequence, memtable.keys()).await {
-            Ok(settled) => settled,
-            Err(e) => {
-                // Whether it was committed is not certain; if it was, the files must stay. Orphans go at the next start.
-                return Err(e);
-            }
-        };
-        {
-            let mut state = self.write_state();
-            state.frozen.pop_front();
-            added.into_iter().for_each(|(_, segment)| state.add(segment));
-            self.observe_memory(&state);
-            self.observe_segments(&state);
-        }
-        self.keys.committed(memtable.keys().iter().map(|key| key.hash));
-        doomed.release = Some(last_sequence);
+        let metas: Vec<SegmentMeta> = added.iter().map(|segment| segment.meta().clone()).collect();
+        upkeep.undecided = Some(added);
+        let settled = self.catalog.commit_flush(&metas, last_sequence, memtable.keys()).await?;
+        let added = upkeep.undecided.take().unwrap_or_default();
+        self.switch(added, &[], last_sequence, upkeep);
         tracing::debug!(records = memtable.rows(), segments = parts, ?settled, "memtable flushed");
         Ok(())
     }
@@ -138,23 +171,24 @@ impl Shared {
     /// Compacts until nothing is due.
     pub(super) async fn compact_all(&self, jobs: &mpsc::Sender<Job>) -> Result<(), StorageError> {
         while self.compact(jobs, Effort::Full).await? > 0 {}
-        let mut doomed = self.busy.lock().await;
-        self.clean(&mut doomed, jobs).await
+        let mut upkeep = self.busy.lock().await;
+        self.clean(&mut upkeep, jobs).await
     }
 
     /// Does the merges that are due now; returns how many.
     async fn compact(&self, jobs: &mpsc::Sender<Job>, effort: Effort) -> Result<usize, StorageError> {
-        let mut doomed = self.busy.lock().await;
+        let mut upkeep = self.busy.lock().await;
+        self.decide(&mut upkeep).await?;
         let metas = self.metas();
         let plan = compact::plan(&metas, effort);
         for job in &plan {
             let begun = Instant::now();
-            if let Err(e) = self.merge(job, &mut doomed).await {
+            if let Err(e) = self.merge(job, &mut upkeep).await {
                 self.stats.compaction_failures.fetch_add(1, Ordering::Relaxed);
                 return Err(e);
             }
             self.stats.compaction.observe(begun.elapsed());
-            self.clean(&mut doomed, jobs).await?;
+            self.clean(&mut upkeep, jobs).await?;
             if self.closing.load(Ordering::SeqCst) {
                 break;
             }
@@ -162,23 +196,23 @@ impl Shared {
         Ok(plan.len())
     }
 
-    async fn merge(&self, job: &MergeJob, doomed: &mut Doomed) -> Result<(), StorageError> {
+    async fn merge(&self, job: &MergeJob, upkeep: &mut Upkeep) -> Result<(), StorageError> {
         let inputs: Vec<Arc<Segment>> = {
             let state = self.read_state();
             let of_tenant = state.segments.get(&job.tenant).map(Vec::as_slice).unwrap_or_default();
             of_tenant.iter().filter(|s| job.inputs.contains(&s.meta().id)).cloned().collect()
         };
         let lineage = Lineage::of_merge(inputs.iter().map(|s| s.meta()));
-        let (meta, segment) = self
+        let merged = self
             .write(job.tenant.clone(), job.day, lineage, move |disk, path, order| {
                 merge_segments(disk, path, order, &inputs, &WriteOptions::default())
             })
             .await?;
+        let meta = merged.meta().clone();
+        upkeep.undecided = Some(vec![merged]);
         let _settled: Settled = self.catalog.commit_compaction(&job.inputs, std::slice::from_ref(&meta)).await?;
-        let mut state = self.write_state();
-        doomed.add(state.remove(&job.tenant, &job.inputs));
-        state.add(segment);
-        self.observe_segments(&state);
+        let merged = upkeep.undecided.take().unwrap_or_default();
+        self.switch(merged, &job.inputs, 0, upkeep);
         tracing::debug!(inputs = job.inputs.len(), rows = meta.rows, "segments merged");
         Ok(())
     }
@@ -189,18 +223,15 @@ impl Shared {
         let before = |age: Duration| now_ns.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
         let limits =
             retain::Limits { oldest_ns: self.config.retention.map(before), bytes_max: self.config.size_bytes_max };
-        let mut doomed = self.busy.lock().await;
+        let mut upkeep = self.busy.lock().await;
+        self.decide(&mut upkeep).await?;
         let ids = retain::expired(&self.metas(), limits);
         if !ids.is_empty() {
+            upkeep.undecided = Some(Vec::new());
             let _settled: Settled = self.catalog.commit_removal(&ids).await?;
-            let mut state = self.write_state();
-            let tenants: Vec<Tenant> = state.segments.keys().cloned().collect();
-            for tenant in tenants {
-                let removed = state.remove(&tenant, &ids);
-                self.stats.segments_expired.fetch_add(removed.len() as u64, Ordering::Relaxed);
-                doomed.add(removed);
-            }
-            self.observe_segments(&state);
+            upkeep.undecided = None;
+            let removed = self.switch(Vec::new(), &ids, 0, &mut upkeep);
+            self.stats.segments_expired.fetch_add(removed as u64, Ordering::Relaxed);
             tracing::info!(segments = ids.len(), "segments past their retention removed");
         }
         self.catalog.expire_keys(before(self.config.idempotency_window)).await?;
@@ -208,17 +239,17 @@ impl Shared {
     }
 
     /// Once the catalog is settled: journal files that nobody needs, and files of segments that nobody reads.
-    async fn clean(&self, doomed: &mut Doomed, jobs: &mpsc::Sender<Job>) -> Result<(), StorageError> {
-        let nothing = doomed.release.is_none() && doomed.segments.is_empty();
+    async fn clean(&self, upkeep: &mut Upkeep, jobs: &mpsc::Sender<Job>) -> Result<(), StorageError> {
+        let nothing = upkeep.release.is_none() && upkeep.doomed.is_empty();
         if nothing || self.catalog.settle().await? == Settled::NotYet {
             return Ok(());
         }
-        if let Some(up_to) = doomed.release.take() {
+        if let Some(up_to) = upkeep.release.take() {
             jobs.send(Job::Release(up_to)).await.map_err(|_| StorageError::Closed)?;
         }
         let (free, held): (Vec<Arc<Segment>>, Vec<Arc<Segment>>) =
-            std::mem::take(&mut doomed.segments).into_iter().partition(|s| Arc::strong_count(s) == 1);
-        doomed.segments = held;
+            std::mem::take(&mut upkeep.doomed).into_iter().partition(|s| Arc::strong_count(s) == 1);
+        upkeep.doomed = held;
         if free.is_empty() {
             return Ok(());
         }
@@ -241,7 +272,7 @@ impl Shared {
         write: impl FnOnce(&dyn crate::disk::Disk, &std::path::Path, SegmentOrder) -> Result<SegmentMeta, StorageError>
         + Send
         + 'static,
-    ) -> Result<(SegmentMeta, Arc<Segment>), StorageError> {
+    ) -> Result<Arc<Segment>, StorageError> {
         let folder = self.segment_folder(&tenant, day);
         let id = self.next_segment.fetch_add(1, Ordering::SeqCst);
         let order = SegmentOrder { id, tenant, day, created_ns: self.clock.now_ns(), lineage };
@@ -250,15 +281,14 @@ impl Shared {
             disk.create_dir_durable(&folder).map_err(|e| StorageError::io("make folder", &folder, e))?;
             let path = segment_path(&folder, id);
             let meta = write(disk.as_ref(), &path, order)?;
-            let segment = Segment::open(&disk, &path, meta.clone(), &cache)?;
-            Ok((meta, Arc::new(segment)))
+            Ok(Arc::new(Segment::open(&disk, &path, meta, &cache)?))
         });
         written.await.map_err(|e| StorageError::Refused(format!("writing a segment ended early: {e}")))?
     }
 
     /// Removes segments that were written but will not be committed.
-    fn discard(&self, written: &[(SegmentMeta, Arc<Segment>)]) {
-        for (meta, _) in written {
+    fn discard(&self, written: &[Arc<Segment>]) {
+        for meta in written.iter().map(|segment| segment.meta()) {
             let folder = self.segment_folder(&meta.tenant, meta.day);
             if let Err(e) = remove_files(self.disk.as_ref(), &folder, meta.id) {
                 tracing::warn!(error = %e, "files of a failed flush stay until the next start");

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::batch::{Labels, Level, LogBatchBuilder, NOT_OBSERVED, Stream, Value};
+use crate::catalog::CommitFault;
 use crate::clock::SettableClock;
 use crate::disk::RealDisk;
 use crate::read::{AttributeSelection, Needle, Predicate, Projection};
+use crate::segment::SegmentMeta;
 
 const DAY: i64 = 86_400_000_000_000;
 
@@ -171,7 +173,7 @@ async fn a_snapshot_stays_readable_while_its_segments_are_merged_away() {
     assert_eq!(rows, 40);
     drop(before);
     store.flush(true).await.unwrap();
-    let files = crate::store::open::segment_files_below(&RealDisk, &folder.path().join("segments")).unwrap();
+    let files = segment_files_below(&RealDisk, &folder.path().join("segments")).unwrap();
     assert_eq!(files.len(), 1, "replaced files are gone: {files:?}");
 }
 
@@ -190,4 +192,84 @@ async fn retention_removes_the_oldest() {
     }
     assert_eq!(all(&store).first().map(|r| r.0), Some(7 * DAY));
     store.close().await.unwrap();
+}
+
+/// A commit whose outcome is not known is neither made twice nor forgotten, whatever it was.
+#[tokio::test]
+async fn a_commit_that_fails_or_is_said_to_fail_doubles_nothing() {
+    for fault in [CommitFault::Fails, CommitFault::IsReportedToFail] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path());
+        config.retention = Some(Duration::from_secs(86_400 * 10));
+        let clock = Arc::new(SettableClock::new(DAY));
+        let store = Store::open_unattended(config.clone(), Arc::new(RealDisk), Arc::clone(&clock) as Arc<dyn Clock>)
+            .await
+            .unwrap();
+        for start in [0, 100] {
+            let key = format!("k{start}");
+            store.append(&tenant(), batch("a", lines(start..start + 100)), Some(&key)).await.unwrap();
+            store.shared.catalog.faults.order(fault);
+            store.flush(false).await.unwrap_err();
+            assert_eq!(all(&store), expected(0..start + 100));
+            store.flush(false).await.unwrap();
+            assert_eq!(all(&store), expected(0..start + 100));
+            assert_eq!(
+                store.append(&tenant(), batch("a", lines(start..start + 100)), Some(&key)).await.unwrap(),
+                Appended::Duplicate
+            );
+        }
+        assert_eq!(store.stats().segments.load(Ordering::Relaxed), 2);
+        store.shared.catalog.faults.order(fault);
+        store.flush(true).await.unwrap_err();
+        assert_eq!(all(&store), expected(0..200));
+        store.flush(true).await.unwrap();
+        assert_eq!(store.stats().segments.load(Ordering::Relaxed), 1);
+        assert_eq!(all(&store), expected(0..200));
+        assert_eq!(segment_files_below(&RealDisk, &folder.path().join("segments")).unwrap().len(), 1, "{fault:?}");
+        store.close().await.unwrap();
+        drop(store);
+        let store =
+            Store::open_unattended(config, Arc::new(RealDisk), Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
+        assert_eq!(all(&store), expected(0..200));
+        clock.set(20 * DAY);
+        store.shared.catalog.faults.order(fault);
+        store.shared.turn(&store.jobs).await.unwrap_err();
+        store.shared.turn(&store.jobs).await.unwrap();
+        assert_eq!(all(&store), []);
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn files_that_do_not_say_what_they_are_are_kept_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    store.append(&tenant(), batch("a", lines(0..10)), None).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let day = folder.path().join("segments/t/logs/1970-01-01");
+    std::fs::write(day.join("0000000000000077.parquet"), "cut short").unwrap();
+    let store = open(folder.path()).await;
+    assert_eq!(all(&store), expected(0..10));
+    let aside = folder.path().join("quarantine/segments_t_logs_1970-01-01_0000000000000077.parquet");
+    assert_eq!(std::fs::read(aside).unwrap(), b"cut short");
+    store.append(&tenant(), batch("a", lines(10..20)), None).await.unwrap();
+    store.flush(false).await.unwrap();
+    let files = segment_files_below(&RealDisk, &folder.path().join("segments")).unwrap();
+    assert_eq!(files.keys().copied().collect::<Vec<_>>(), [1, 78], "its number is not given out again");
+}
+
+#[tokio::test]
+async fn what_a_flush_says_of_itself_begins_where_the_last_one_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    for start in [0, 10, 20] {
+        store.append(&tenant(), batch("a", lines(start..start + 10)), None).await.unwrap();
+        store.append(&tenant(), batch("a", []), None).await.unwrap();
+        store.flush(false).await.unwrap();
+    }
+    let said = |s: &SegmentMeta| (s.lineage.first_sequence, s.lineage.last_sequence);
+    let (segments, flushed_sequence) = store.shared.catalog.contents().await.unwrap();
+    assert_eq!(segments.iter().map(said).collect::<Vec<_>>(), [(1, 2), (3, 4), (5, 6)]);
+    assert_eq!(flushed_sequence, 6);
 }

@@ -112,7 +112,7 @@ impl Writer {
         }
         let begun = Instant::now();
         let first = self.journal.next_sequence();
-        let (frames, rest): (Vec<EncodedFrame>, Vec<Entry>) = group.into_iter().map(Entry::split).unzip();
+        let (frames, mut rest): (Vec<EncodedFrame>, Vec<Entry>) = group.into_iter().map(Entry::split).unzip();
         let written = self.journal.append(frames);
         let stats = &self.shared.stats;
         stats.journal_sync.observe(begun.elapsed());
@@ -125,9 +125,13 @@ impl Writer {
         }
         let mut state = self.shared.write_state();
         let now_ns = self.shared.clock.now_ns();
-        for (entry, sequence) in rest.iter().zip(first..) {
+        for (entry, sequence) in rest.iter_mut().zip(first..) {
             state.active.insert(sequence, &entry.tenant, Arc::clone(&entry.batch), entry.key, now_ns);
             state.last_sequence = sequence;
+            // Before the lock is let go: a flush takes the key out again once the catalog has it.
+            if let Some(claim) = entry.claim.take() {
+                claim.stored();
+            }
         }
         if state.active.bytes() >= self.shared.config.memtable_bytes && state.frozen.is_empty() {
             state.freeze();
@@ -208,9 +212,6 @@ impl Entry {
     }
 
     fn acknowledge(self, shared: &Shared, sequence: u64) {
-        if let Some(claim) = self.claim {
-            claim.stored();
-        }
         // Whoever asked may have gone away; the batch is stored all the same.
         let _ = self.answer.send(Ok(()));
         let mut tails = shared.tails.lock().unwrap_or_else(PoisonError::into_inner);
