@@ -167,6 +167,9 @@ pub(crate) struct QueryArgs {
     /// Distance of the points of a metric query (30s, 5m) [default: a 250th of the time].
     #[arg(long, value_name = "DURATION")]
     pub(crate) step: Option<String>,
+    /// Say on standard error what the query looked at: parts and rows considered and read, bytes, time.
+    #[arg(long)]
+    pub(crate) explain: bool,
     /// Oldest first, and the oldest --limit lines.
     #[arg(long)]
     pub(crate) forward: bool,

@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use tower_http::compression::CompressionLayer;
 
-use crate::api::{admin, buildinfo, export, health, loki, metrics, push, sql};
+use crate::api::{admin, buildinfo, export, health, loki, metrics, probes, push, sql};
 use crate::app::App;
 use crate::listen::grpc;
 use crate::telemetry;
+
+/// A shorter answer fits into a packet or two as it is.
+const PACKED_BYTES_MIN: u64 = 4096;
 
 /// Everything that listens on the HTTP address.
 pub(crate) fn http(app: &App) -> Router {
@@ -20,6 +26,9 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/-/ready", get(health::ready))
         .route("/-/healthy", get(health::healthy))
         .route("/metrics", get(metrics::render))
+        .route("/config", get(probes::config))
+        .route("/services", get(probes::services))
+        .route("/ring", get(probes::ring))
         .route("/loki/api/v1/status/buildinfo", get(buildinfo::loki))
         .route("/farol/api/v1/admin/flush", post(admin::flush))
         // Records in.
@@ -39,6 +48,8 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/loki/api/v1/label/{name}/values", get(loki::label_values).post(loki::label_values))
         .route("/loki/api/v1/series", get(loki::series).post(loki::series))
         .route("/loki/api/v1/index/stats", get(loki::index_stats).post(loki::index_stats))
+        .route("/loki/api/v1/index/shards", get(loki::index_shards).post(loki::index_shards))
+        .route("/loki/api/v1/drilldown-limits", get(probes::drilldown_limits))
         .route("/loki/api/v1/index/volume", get(loki::volume).post(loki::volume))
         .route("/loki/api/v1/index/volume_range", get(loki::volume_range).post(loki::volume_range))
         .route("/loki/api/v1/detected_labels", get(loki::detected::labels).post(loki::detected::labels))
@@ -66,9 +77,16 @@ pub(crate) fn otlp_grpc(app: &App) -> Router {
     routes.with_state(Arc::clone(app))
 }
 
+/// Answers of some length, whose end is known: packing what streams would hold it back.
+fn worth_packing(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|bytes| bytes >= PACKED_BYTES_MIN)
+}
+
 /// Bodies are capped where they are read; what is not here is a 404 as Loki says it.
 fn finish(routes: Router<App>, app: &App) -> Router {
     routes
+        .layer(CompressionLayer::new().gzip(true).compress_when(worth_packing))
         .layer(from_fn_with_state(Arc::clone(app), telemetry::observe))
         .layer(DefaultBodyLimit::disable())
         .fallback(health::not_found)

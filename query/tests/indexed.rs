@@ -10,8 +10,8 @@ use query::logql::{Expr, parse};
 use query::{Answer, Direction, Engine, LogQuery, QueryLimits, Request, Steps};
 use regex::Regex;
 use storage::{
-    Labels, Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, RealDisk, SettableClock, Store, StoreConfig, Stream, Tenant,
-    Value,
+    Labels, Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, RealDisk, SettableClock, Store, StoreConfig, Stream,
+    Tenant, Value,
 };
 
 /// Lines of a part that is one line too long for one block of the index.
@@ -21,8 +21,23 @@ const SECOND: i64 = 1_000_000_000;
 /// A token of a line: words, identifiers of several kinds, other scripts, and what separates them.
 fn token() -> impl Strategy<Value = String> {
     let words = select(vec![
-        "timeout", "Timeout", "TIMED", "out", "connection", "refused", "naïve", "straße", "ſecond", "Kelvin", "жук",
-        "日本語", "a", "zz", "error", "user_id", "x1y2z3",
+        "timeout",
+        "Timeout",
+        "TIMED",
+        "out",
+        "connection",
+        "refused",
+        "naïve",
+        "straße",
+        "ſecond",
+        "Kelvin",
+        "жук",
+        "日本語",
+        "a",
+        "zz",
+        "error",
+        "user_id",
+        "x1y2z3",
     ]);
     prop_oneof![
         4 => words.prop_map(str::to_owned),
@@ -114,7 +129,9 @@ impl House {
     }
 
     fn count(&self, query: &str) -> f64 {
-        let Expr::Metric(expr) = parse(&format!("sum(count_over_time({query}[100d]))")).unwrap() else { panic!("no metric") };
+        let Expr::Metric(expr) = parse(&format!("sum(count_over_time({query}[100d]))")).unwrap() else {
+            panic!("no metric")
+        };
         let steps = Steps::instant(99 * 86_400 * SECOND);
         match self.run(&Request::Metric { expr, steps }) {
             Answer::Series { series, .. } => series.iter().flat_map(|one| &one.points).map(|point| point.1).sum(),

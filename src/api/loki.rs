@@ -7,7 +7,7 @@ mod query;
 mod tail;
 mod volume;
 
-pub(crate) use labels::{index_stats, label_names, label_values, series};
+pub(crate) use labels::{index_shards, index_stats, label_names, label_values, series};
 pub(crate) use query::{format_query, instant, range};
 pub(crate) use tail::tail;
 pub(crate) use volume::{volume, volume_range};

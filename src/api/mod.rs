@@ -7,5 +7,6 @@ pub(crate) mod health;
 pub(crate) mod loki;
 pub(crate) mod metrics;
 pub(crate) mod params;
+pub(crate) mod probes;
 pub(crate) mod push;
 pub(crate) mod sql;

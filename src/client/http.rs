@@ -42,11 +42,11 @@ impl Client {
         Self { agent: config.into(), base: args.server.trim_end_matches('/').to_owned(), tenant: args.tenant.clone() }
     }
 
-    /// Gets a path with parameters; the answer's body.
+    /// Gets a path with parameters: the answer's body, and what the server says that it looked at.
     ///
     /// # Errors
     /// When the server cannot be reached, or says no; the message is the server's.
-    pub(crate) fn get(&self, path: &str, parameters: &[(&str, &str)]) -> anyhow::Result<String> {
+    pub(crate) fn get(&self, path: &str, parameters: &[(&str, &str)]) -> anyhow::Result<(String, Option<String>)> {
         let mut request = self.agent.get(format!("{}{path}", self.base));
         for (name, value) in parameters {
             request = request.query(name, value);
@@ -56,8 +56,9 @@ impl Client {
         }
         let mut response = request.call().with_context(|| self.unreachable())?;
         let status = response.status();
+        let stats = response.headers().get("x-farol-stats").and_then(|value| Some(value.to_str().ok()?.to_owned()));
         let body = response.body_mut().with_config().limit(u64::MAX).read_to_string().context("read the answer")?;
-        if status.is_success() { Ok(body) } else { bail!("{}: {}", status, shorten(&body)) }
+        if status.is_success() { Ok((body, stats)) } else { bail!("{}: {}", status, shorten(&body)) }
     }
 
     /// Posts until the server has taken it: waits and tries again when it is not there or has no room, at most

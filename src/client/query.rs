@@ -64,7 +64,10 @@ pub(crate) fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
     if let Some(step) = &args.step {
         parameters.push(("step", step));
     }
-    let body = Client::new(&args.server).get("/loki/api/v1/query_range", &parameters)?;
+    let (body, stats) = Client::new(&args.server).get("/loki/api/v1/query_range", &parameters)?;
+    if args.explain {
+        eprintln!("{}", stats.as_deref().unwrap_or("the server does not say what it looked at"));
+    }
     let answer: Answer = serde_json::from_str(&body).context("read the server's answer")?;
     match print(answer.data, args) {
         Err(error) if !is_closed(&error) => Err(error),

@@ -12,6 +12,9 @@ use storage::Labels;
 /// How many nanoseconds make a millisecond, in which points are told.
 const MS: i64 = 1_000_000;
 
+/// The header that says what a query looked at.
+const FAROL_STATS: HeaderName = HeaderName::from_static("x-farol-stats");
+
 /// How an answer is to be written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
@@ -54,7 +57,25 @@ pub(super) fn respond(answer: &Answer, stats: &QueryStats, shape: Shape) -> Resp
     out.extend_from_slice(b",\"stats\":");
     write_json(&mut out, &Stats::new(answer, stats));
     out.extend_from_slice(b"}}");
-    json(out)
+    let mut response = json(out);
+    if let Ok(value) = HeaderValue::from_str(&explained(stats)) {
+        response.headers_mut().insert(FAROL_STATS, value);
+    }
+    response
+}
+
+/// What a query looked at, for people.
+fn explained(stats: &QueryStats) -> String {
+    format!(
+        "parts={} pruned={} rows_considered={} rows_read={} bytes_read={} rows_matched={} ms={:.3}",
+        stats.parts,
+        stats.parts_pruned,
+        stats.rows_considered,
+        stats.rows_read,
+        stats.bytes_read,
+        stats.rows_matched,
+        stats.nanos as f64 / 1e6
+    )
 }
 
 /// A JSON body.

@@ -2,12 +2,14 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use query::labels::{names, streams, streams_about, values};
-use query::logql::Matcher;
+use query::QueryError;
+use query::labels::{StreamVolume, names, streams, streams_about, values};
+use query::logql::{Expr, Matcher, parse};
 use serde::Serialize;
+use serde_json::json;
 use storage::TimeRange;
 
-use super::answer::{json, success};
+use super::answer::{json as json_body, success};
 use super::{selector, with_snapshot};
 use crate::api::params::Params;
 use crate::app::App;
@@ -88,7 +90,39 @@ pub(crate) async fn index_stats(
     });
     let mut body = Vec::new();
     serde_json::to_writer(&mut body, &stats.await?).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    Ok(json(body))
+    Ok(json_body(body))
+}
+
+/// `/loki/api/v1/index/shards`: how a query may be split. One process answers best when it is asked once.
+pub(crate) async fn index_shards(
+    State(app): State<App>,
+    tenant: tenant::Of,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let log = match parse(params.get("query")).map_err(QueryError::from)? {
+        Expr::Log(log) => log,
+        Expr::Metric(_) => return Err(ApiError::bad_request("only log selectors can be sharded")),
+    };
+    let bounds = params.ordered_bounds(app.clock.now_ns())?;
+    let selectors = vec![log.matchers];
+    let found = with_snapshot(&app, tenant.0, bounds.start..bounds.end, move |snapshot, time| {
+        Ok((snapshot.parts.len(), streams(snapshot, &selectors, time)?))
+    });
+    let (parts, found) = found.await?;
+    let sum = |value: fn(&StreamVolume) -> u64| found.iter().map(value).sum::<u64>();
+    let body = json!({
+        "shards": [{
+            // All of Loki's fingerprints.
+            "bounds": {"min": 0, "max": u64::MAX},
+            "stats": {
+                "streams": found.len(),
+                "chunks": parts,
+                "bytes": sum(|volume| volume.bytes),
+                "entries": sum(|volume| volume.records),
+            },
+        }],
+    });
+    Ok(json_body(body.to_string().into_bytes()))
 }
 
 /// The selector in `query`, if there is one.
