@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ingest::admit::Admission;
 use query::Engine;
+use query::cache::AnswerCache;
 use storage::{Clock, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -41,6 +42,8 @@ pub(crate) struct House {
     pub(crate) store: Arc<Store>,
     /// Everything that is asked.
     pub(crate) engine: Engine,
+    /// What was answered before.
+    pub(crate) answers: AnswerCache,
     /// Room for requests that are being taken in.
     pub(crate) admission: Arc<Admission>,
     /// Places for queries.

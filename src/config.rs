@@ -261,7 +261,8 @@ impl Config {
             retention: storage.retention.set().map(|span| span.0),
             size_bytes_max: storage.size_max.set().map(|size| size.0),
             idempotency_window: storage.idempotency_window.0,
-            cache_bytes: memory.cache_bytes,
+            // The other half is for answers.
+            cache_bytes: memory.cache_bytes / 2,
             ..storage::StoreConfig::new(&self.data)
         }
     }

@@ -12,6 +12,7 @@ use anyhow::Context;
 use axum::Router;
 use ingest::admit::Admission;
 use query::Engine;
+use query::cache::AnswerCache;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use storage::{RealDisk, Store, SystemClock};
 use tokio::net::TcpListener;
@@ -74,6 +75,7 @@ async fn open_house(app: &App) -> anyhow::Result<House> {
     Ok(House {
         store,
         engine: Engine::new(config.query_limits(&app.memory))?,
+        answers: AnswerCache::new(app.memory.cache_bytes / 2),
         admission: Admission::new((app.memory.ingest_bytes / 4).max(2 * config.ingest.body_size_max.0)),
         queries: Places::new(config.query.concurrent_max, QUERY_WAIT_MAX),
     })

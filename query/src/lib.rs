@@ -1,6 +1,7 @@
 //! Pruning, scan, LogQL and SQL.
 
 pub mod budget;
+pub mod cache;
 pub mod detected;
 pub mod engine;
 pub mod error;

@@ -29,6 +29,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Equal for two snapshots of a tenant and a time only if they hold the same records.
+    pub fn identity(&self) -> u128 {
+        let mut bytes = Vec::with_capacity(self.parts.len() * 9 + 8);
+        for part in &self.parts {
+            match part {
+                Part::Segment(segment) => {
+                    bytes.push(0);
+                    bytes.extend_from_slice(&segment.meta().id.to_le_bytes());
+                }
+                Part::Memory(part) => {
+                    bytes.push(1);
+                    bytes.extend_from_slice(&u64::from(part.row_count()).to_le_bytes());
+                    bytes.extend_from_slice(&self.last_sequence.to_le_bytes());
+                }
+            }
+        }
+        xxhash_rust::xxh3::xxh3_128(&bytes)
+    }
+
     /// Only the records of a batch.
     pub fn of_batch(batch: Arc<crate::batch::LogBatch>) -> Self {
         Self { parts: vec![Part::Memory(MemoryPart::of_batch(batch))], last_sequence: 0 }

@@ -169,3 +169,25 @@ fn counts_and_rates_agree_before_and_after_a_flush() {
     }
     server.stop(&[]);
 }
+
+#[test]
+fn a_kept_answer_is_never_out_of_date() {
+    let folder = Folder::new();
+    let server = Server::start(&folder);
+    let push = |time: u64| {
+        let body = json!({"streams": [{"stream": {"app": "kept"}, "values": [[time.to_string(), "line"]]}]});
+        server.post_json("/loki/api/v1/push", &[], &body).ok();
+    };
+    for round in 1..=4_u64 {
+        push(round * 1000);
+        // Twice, so that the second may come from the cache; after a flush, other parts hold the same records.
+        for _ in 0..2 {
+            assert_eq!(server.lines(r#"{app="kept"}"#).len() as u64, round);
+        }
+        if round == 2 {
+            server.flush();
+            assert_eq!(server.lines(r#"{app="kept"}"#).len() as u64, round);
+        }
+    }
+    server.stop(&[]);
+}

@@ -44,18 +44,21 @@ pub(crate) async fn range(
             Request::Metric { expr, steps: Steps::range(start, end, step) }
         }
     };
-    let (answer, stats) = run(&app, &tenant, request.clone()).await?;
-    let answer = match (answer, &request) {
-        (Answer::Scalar(value), Request::Metric { steps, .. }) => constant(value, *steps),
-        (answer, _) => answer,
-    };
-    Ok(respond(&answer, &stats, Shape { categorized, instant: false }))
+    let constant_steps = if let Request::Metric { steps, .. } = &request { Some(*steps) } else { None };
+    let done = run(&app, &tenant, &headers, request).await?;
+    let (answer, stats) = done.as_ref();
+    let shape = Shape { categorized, instant: false };
+    Ok(match (answer, constant_steps) {
+        (Answer::Scalar(value), Some(steps)) => respond(&constant(*value, steps), stats, shape),
+        _ => respond(answer, stats, shape),
+    })
 }
 
 /// `/loki/api/v1/query`.
 pub(crate) async fn instant(
     State(app): State<App>,
     tenant::Of(tenant): tenant::Of,
+    headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
     let time = params.time(app.clock.now_ns())?;
@@ -67,8 +70,8 @@ pub(crate) async fn instant(
         }
         Expr::Metric(expr) => Request::Metric { expr, steps: Steps::instant(time) },
     };
-    let (answer, stats) = run(&app, &tenant, request).await?;
-    Ok(respond(&answer, &stats, Shape { categorized: false, instant: true }))
+    let done = run(&app, &tenant, &headers, request).await?;
+    Ok(respond(&done.0, &done.1, Shape { categorized: false, instant: true }))
 }
 
 /// `/loki/api/v1/format_query`: the query as it should be written.
