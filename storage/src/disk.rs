@@ -75,6 +75,18 @@ pub trait Disk: Debug + Send + Sync {
     /// What the operating system says.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 
+    /// Makes a folder below `root`, which is there, and all in between, and makes their names durable: also of those
+    /// that were there, because whoever made them may have failed, or been killed, before it got to that.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn create_dir_below(&self, root: &Path, path: &Path) -> io::Result<()> {
+        self.create_dir_all(path)?;
+        let mut parents: Vec<&Path> = path.ancestors().skip(1).take_while(|dir| dir.starts_with(root)).collect();
+        parents.reverse();
+        parents.into_iter().try_for_each(|dir| self.sync_dir(dir))
+    }
+
     /// Makes a folder and those above it, and makes their names durable.
     ///
     /// # Errors
@@ -89,7 +101,7 @@ pub trait Disk: Debug + Send + Sync {
         for (i, dir) in levels.iter().enumerate().take(missing + 2).rev() {
             let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
             match self.sync_dir(parent.unwrap_or(Path::new("."))) {
-                Err(e) if i < missing => return Err(e),
+                Err(e) if i < missing || (i == 0 && e.kind() != io::ErrorKind::PermissionDenied) => return Err(e),
                 _ => {}
             }
         }

@@ -12,6 +12,8 @@ mod open;
 mod writer;
 
 #[cfg(test)]
+mod crash_model;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};

@@ -118,20 +118,21 @@ fn flushed<'a>(
     committed: u64,
     released: u64,
 ) -> (BTreeMap<u64, &'a SegmentMeta>, u64) {
-    let mut flushes: BTreeMap<(u64, u64), Vec<&SegmentMeta>> = BTreeMap::new();
+    // By first and last sequence, and by the id of the first part: ids of one flush follow each other, and one that is
+    // tried again has others.
+    let mut flushes: BTreeMap<(u64, u64, u64), Vec<&SegmentMeta>> = BTreeMap::new();
     for meta in segments {
-        flushes.entry((meta.lineage.first_sequence, meta.lineage.last_sequence)).or_default().push(meta);
+        let first_id = meta.id.saturating_sub(u64::from(meta.lineage.flush_part));
+        let flush = (meta.lineage.first_sequence, meta.lineage.last_sequence, first_id);
+        flushes.entry(flush).or_default().push(meta);
     }
     let (mut live, mut up_to) = (BTreeMap::new(), committed);
     let newest = |flush: &[&SegmentMeta]| flush.iter().map(|meta| meta.id).max().unwrap_or(0);
-    for (&(first, last), flush) in &flushes {
+    for (&(first, last, first_id), flush) in &flushes {
         // A flush that was not committed can have left files behind which could not be deleted; the one that took its
         // place has the same frames, and later ids.
-        let overtaken = flushes.iter().any(|(&(other_first, other_last), other)| {
-            (other_first, other_last) != (first, last)
-                && other_first <= last
-                && first <= other_last
-                && newest(other) > newest(flush)
+        let overtaken = flushes.iter().any(|(&(other_first, other_last, other_id), other)| {
+            other_id != first_id && other_first <= last && first <= other_last && newest(other) > newest(flush)
         });
         if overtaken {
             continue;

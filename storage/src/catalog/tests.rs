@@ -368,6 +368,10 @@ fn leftovers_do_not_double_what_took_their_place() {
     let lost = CatalogState::default();
     // 1 was left behind by a flush that failed; 2 is the same frames and more, flushed later.
     check(&lost, &[&flush(1, 1, 10), &flush(2, 1, 15)], None, &[2], 15, &[1]);
+    // The same frames once more, and nothing else: the try with the later ids counts.
+    let part = |id, part| meta(id, Lineage::of_flush(1, 10, part, 2));
+    check(&lost, &[&part(1, 0), &part(2, 1), &part(3, 0), &part(4, 1)], Some(1), &[3, 4], 10, &[1, 2]);
+    check(&lost, &[&part(1, 0), &part(2, 1), &part(3, 0)], Some(1), &[], 0, &[1, 2, 3]);
     // 3 was left behind by a compaction that failed; 5 took one of its inputs later.
     let (a, b) = (flush(1, 1, 10), flush(2, 11, 20));
     let c = merge(3, &[&a, &b]);

@@ -153,6 +153,14 @@ impl FaultyDisk {
         state.faults.push((at, fault));
     }
 
+    /// Kills the process: faults are forgotten, and everything that was written stays, synced or not.
+    pub fn kill(&self) {
+        let mut state = self.lock();
+        state.faults.clear();
+        state.full_for = 0;
+        state.stopped = false;
+    }
+
     /// Limits what files may hold together; `None` takes the limit away.
     pub fn set_capacity_bytes(&self, bytes: Option<u64>) {
         self.lock().capacity_bytes = bytes;

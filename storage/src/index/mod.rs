@@ -5,5 +5,7 @@ pub(crate) mod blocks;
 pub(crate) mod bloom;
 pub(crate) mod build;
 pub(crate) mod probe;
+#[cfg(test)]
+mod property;
 pub(crate) mod tokens;
 pub(crate) mod words;

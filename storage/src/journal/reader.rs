@@ -15,6 +15,9 @@ use super::{Journal, JournalOptions};
 use crate::disk::{Disk, DiskFile};
 use crate::error::StorageError;
 
+/// Extension of a file that takes another's place once it is whole.
+const REWRITTEN: &str = "new";
+
 /// Bytes of the journal that could not be read, set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
@@ -126,14 +129,48 @@ impl JournalScan {
     }
 
     /// Gets ready to append after what is there, and to replay what is not flushed. Damage is copied into the
-    /// quarantine and reported.
+    /// quarantine and reported. What is there is made durable: it may be what a process wrote that was killed before it
+    /// could do so, and from here on it counts.
     ///
     /// # Errors
-    /// `Io` or `DiskFull` when the journal's folder cannot be made.
+    /// `Io` or `DiskFull` when the journal's folder cannot be made, or its files cannot be made durable.
     pub fn open(self, options: &JournalOptions) -> Result<(Journal, Replay), StorageError> {
         self.disk.create_dir_durable(&self.dir).map_err(|e| StorageError::io("make folder", &self.dir, e))?;
+        self.make_durable()?;
         let journal = Journal::after(self.disk.clone(), &self.dir, options, &self);
         Ok((journal, self.into_replay(options.flushed_sequence, Some(&options.quarantine))))
+    }
+
+    /// What was read may be in the page cache alone: of a process that was killed before its sync, or whose sync failed,
+    /// after which Linux takes the pages for clean and a second sync does nothing. Only the newest file can be so; it is
+    /// written anew. Without room for that a sync has to do.
+    fn make_durable(&self) -> Result<(), StorageError> {
+        let failed = |e| StorageError::io("sync", &self.dir, e);
+        for entry in self.disk.list(&self.dir).map_err(failed)? {
+            if entry.path.extension().is_some_and(|extension| extension == REWRITTEN) {
+                self.disk.remove(&entry.path).map_err(failed)?;
+            }
+        }
+        for file in self.files.iter().filter(|file| file.unreadable.is_none()) {
+            let synced = self.disk.open(&file.path).and_then(|open| open.sync());
+            synced.map_err(|e| StorageError::io("sync", &file.path, e))?;
+        }
+        let newest = self.files.last().filter(|file| file.unreadable.is_none() && file.last_sequence > 0);
+        match newest.map(|file| self.rewrite(file)) {
+            Some(Err(e)) if e.kind() == io::ErrorKind::StorageFull => {}
+            Some(Err(e)) => return Err(failed(e)),
+            Some(Ok(())) | None => {}
+        }
+        self.disk.sync_dir(&self.dir).map_err(failed)
+    }
+
+    fn rewrite(&self, file: &ScannedFile) -> io::Result<()> {
+        let content = self.disk.open(&file.path)?.read_up_to(0, file.bytes)?;
+        let copy = file.path.with_extension(REWRITTEN);
+        let new = self.disk.create(&copy)?;
+        new.write_at(0, &content)?;
+        new.sync()?;
+        self.disk.rename(&copy, &file.path)
     }
 
     /// Reads every frame that is not flushed without touching anything: for who only checks.

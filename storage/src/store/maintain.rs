@@ -273,12 +273,12 @@ impl Shared {
         + Send
         + 'static,
     ) -> Result<Arc<Segment>, StorageError> {
-        let folder = self.segment_folder(&tenant, day);
+        let (data, folder) = (self.config.data.clone(), self.segment_folder(&tenant, day));
         let id = self.next_segment.fetch_add(1, Ordering::SeqCst);
         let order = SegmentOrder { id, tenant, day, created_ns: self.clock.now_ns(), lineage };
         let (disk, cache) = (Arc::clone(&self.disk), self.cache.clone());
         let written = tokio::task::spawn_blocking(move || {
-            disk.create_dir_durable(&folder).map_err(|e| StorageError::io("make folder", &folder, e))?;
+            disk.create_dir_below(&data, &folder).map_err(|e| StorageError::io("make folder", &folder, e))?;
             let path = segment_path(&folder, id);
             let meta = write(disk.as_ref(), &path, order)?;
             Ok(Arc::new(Segment::open(&disk, &path, meta, &cache)?))

@@ -119,6 +119,23 @@ async fn load(
     Ok(Loaded { state, keys, cache, stats, next_segment: highest.unwrap_or(0) + 1, upkeep, journal })
 }
 
+/// Makes sure of segments that are taken on from their files alone: who wrote them may have been killed before it did.
+fn make_durable(config: &StoreConfig, disk: &dyn Disk, recovery: &Recovery) -> Result<(), StorageError> {
+    for meta in &recovery.segments {
+        let folder = segment_folder(&config.data, &meta.tenant, meta.day);
+        let (parquet, index) = segment_files(&segment_path(&folder, meta.id));
+        for file in [parquet, index] {
+            match disk.open(&file).and_then(|open| open.sync()) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(StorageError::io("sync", &file, e)),
+                _ => {}
+            }
+        }
+        let folders = disk.create_dir_below(&config.data, &folder).and_then(|()| disk.sync_dir(&folder));
+        folders.map_err(|e| StorageError::io("sync", &folder, e))?;
+    }
+    Ok(())
+}
+
 /// Makes the catalog say what was found, and removes what it says is gone, once that is settled.
 async fn tell_catalog(
     config: &StoreConfig,
@@ -126,6 +143,9 @@ async fn tell_catalog(
     catalog: &Catalog,
     recovery: &Recovery,
 ) -> Result<Settled, StorageError> {
+    if recovery.rebuilt {
+        make_durable(config, disk, recovery)?;
+    }
     let settled = match recovery.changed {
         true => catalog.adopt(recovery).await?,
         false => catalog.settle().await?,
@@ -277,7 +297,7 @@ fn set_aside(disk: &dyn Disk, data: &Path, path: &Path, error: &StorageError, st
 /// Moves a segment's files into the quarantine, with their place in their names.
 fn move_aside(disk: &dyn Disk, data: &Path, path: &Path) -> io::Result<()> {
     let quarantine = data.join("quarantine");
-    disk.create_dir_durable(&quarantine)?;
+    disk.create_dir_below(data, &quarantine)?;
     let (parquet, index) = segment_files(path);
     for file in [parquet, index] {
         let name = file.strip_prefix(data).unwrap_or(&file).to_string_lossy().replace('/', "_");

@@ -31,6 +31,9 @@ pub(super) enum Job {
     /// Frames up to this sequence are in committed segments.
     Release(u64),
     Stop(oneshot::Sender<()>),
+    /// Waits, so that a test can say what is written together.
+    #[cfg(test)]
+    Hold(std::sync::mpsc::Receiver<()>),
 }
 
 /// A batch to be stored.
@@ -96,6 +99,10 @@ impl Writer {
                     }
                     self.shared.journal_bytes.store(self.journal.bytes(), Ordering::Relaxed);
                     self.shared.stats.journal_bytes.store(self.journal.bytes(), Ordering::Relaxed);
+                }
+                #[cfg(test)]
+                Job::Hold(go) => {
+                    let _ = go.recv();
                 }
                 Job::Stop(answer) => {
                     let _ = answer.send(());
