@@ -129,7 +129,7 @@ pub(crate) fn run(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery) 
     if query.limit == 0 || query.time.start >= query.time.end {
         return Ok(Vec::new());
     }
-    let mut selected = select(snapshot, &query.log, &query.time, context.counters)?;
+    let mut selected = select(context, snapshot, &query.log, &query.time)?;
     let best_rank = |part: &Selected| {
         let (first, last) = part.part.time_bounds().unwrap_or_default();
         let best = if query.direction == Direction::Forward { first } else { last };

@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use storage::{AttributeSelection, Part, Predicate, Projection, Snapshot, StorageError, Stream, TimeRange};
 
+use crate::engine::Context;
+use crate::error::QueryError;
 use crate::logql::pipeline::DUPLICATE_SUFFIX;
 use crate::logql::{LabelFilter, LogExpr, MatchOp, Matcher, Stage, literals};
 use crate::metadata::{LEVEL, OBSERVED, RowsView};
+use crate::parallel::for_each;
 use crate::stats::Counters;
 
 /// A part with what is wanted of it.
@@ -35,37 +38,50 @@ impl Selected {
     }
 }
 
-/// Prunes a snapshot for `log` in `time`. Rows that remain are to be checked for time, text and attributes; streams
-/// are exact.
+/// Prunes a snapshot for `log` in `time`, all parts at once. Rows that remain are to be checked for time, text and
+/// attributes; streams are exact. In the order of the snapshot.
 pub(crate) fn select(
+    context: &Context<'_>,
     snapshot: &Snapshot,
     log: &LogExpr,
     time: &TimeRange,
+) -> Result<Vec<Selected>, QueryError> {
+    let numbered: Vec<(usize, &Part)> = snapshot.parts.iter().enumerate().collect();
+    let found = for_each(context.pool, &numbered, Vec::new, |found, (number, part)| {
+        context.budget.check()?;
+        found.extend(select_part(part, log, time, context.counters)?.map(|selected| (*number, selected)));
+        Ok(())
+    })?;
+    let mut found: Vec<(usize, Selected)> = found.into_iter().flatten().collect();
+    found.sort_unstable_by_key(|(number, _)| *number);
+    Ok(found.into_iter().map(|(_, selected)| selected).collect())
+}
+
+fn select_part(
+    part: &Part,
+    log: &LogExpr,
+    time: &TimeRange,
     counters: &Counters,
-) -> Result<Vec<Selected>, StorageError> {
-    let mut selected = Vec::new();
-    for part in &snapshot.parts {
-        Counters::add(&counters.parts, 1);
-        let wanted = wanted_streams(part.streams(), &log.matchers);
-        let (mut ranges, mut equalities) = (Vec::new(), Vec::new());
-        if wanted.contains(&true) {
-            equalities = self::equalities(log, part, &wanted);
-            let predicate = Predicate {
-                time: Some(time.clone()),
-                message: needles(log, part),
-                attributes: equalities.clone(),
-                streams: Some(wanted.clone()),
-            };
-            ranges = part.prune(&predicate)?;
-        }
-        if ranges.is_empty() {
-            Counters::add(&counters.parts_pruned, 1);
-            continue;
-        }
-        Counters::add(&counters.rows_considered, ranges.iter().map(|r| u64::from(r.end - r.start)).sum());
-        selected.push(Selected { part: part.clone(), wanted, ranges, equalities });
+) -> Result<Option<Selected>, StorageError> {
+    Counters::add(&counters.parts, 1);
+    let wanted = wanted_streams(part.streams(), &log.matchers);
+    let (mut ranges, mut equalities) = (Vec::new(), Vec::new());
+    if wanted.contains(&true) {
+        equalities = self::equalities(log, part, &wanted);
+        let predicate = Predicate {
+            time: Some(time.clone()),
+            message: needles(log, part),
+            attributes: equalities.clone(),
+            streams: Some(wanted.clone()),
+        };
+        ranges = part.prune(&predicate)?;
     }
-    Ok(selected)
+    if ranges.is_empty() {
+        Counters::add(&counters.parts_pruned, 1);
+        return Ok(None);
+    }
+    Counters::add(&counters.rows_considered, ranges.iter().map(|r| u64::from(r.end - r.start)).sum());
+    Ok(Some(Selected { part: part.clone(), wanted, ranges, equalities }))
 }
 
 /// Which streams the matchers want; a missing label counts as empty.

@@ -143,7 +143,7 @@ fn read(
     steps: &Steps,
 ) -> Result<Vec<Accumulator>, QueryError> {
     let time = reach(steps, range.range_ns, range.offset_ns);
-    let selected = select(snapshot, &range.log, &time, context.counters)?;
+    let selected = select(context, snapshot, &range.log, &time)?;
     let plan = Plan::new(range, extractor, steps);
     let work = plan.work(selected, context.pool.current_num_threads());
     let states = for_each(
