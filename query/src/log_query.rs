@@ -23,6 +23,8 @@ use crate::stats::Counters;
 
 /// Rows that one thread takes at a time.
 const PIECE_ROWS: u32 = 32_768;
+/// So many rows of a part are read by one thread.
+const ROWS_TOGETHER: u32 = 256;
 /// Rows of the first wave of parts; each wave takes twice as many as the one before.
 const WAVE_ROWS: u64 = 262_144;
 
@@ -366,8 +368,12 @@ fn read_whole(
     Ok(wholes)
 }
 
-/// Cuts ranges where the part's rows are far enough apart that threads do not unpack the same pages.
+/// Cuts ranges where the part's rows are far enough apart that threads do not unpack the same pages. Few rows stay
+/// together: each thread would unpack the part's dictionaries anew for them.
 fn spans(ranges: Vec<Range<u32>>) -> Vec<Vec<Range<u32>>> {
+    if ranges.iter().map(|range| range.end - range.start).sum::<u32>() <= ROWS_TOGETHER {
+        return vec![ranges];
+    }
     let mut spans: Vec<Vec<Range<u32>>> = Vec::new();
     let mut span_of = None;
     for range in ranges {

@@ -126,13 +126,12 @@ fn equalities(log: &LogExpr, part: &Part, wanted: &[bool]) -> Vec<(Arc<str>, Vec
         }
     }
     found.retain(|(name, values): &(Arc<str>, Vec<String>)| {
-        let of_stream =
-            |stream: &Arc<Stream>| stream.labels().get(name).is_some() || stream.resource().get(name).is_some();
+        let of_wanted_stream = || part.streams().iter().zip(wanted).any(|(s, wanted)| *wanted && s.has_name(name));
         !values.iter().any(String::is_empty)
             && ![LEVEL, OBSERVED].contains(&name.as_ref())
             && !name.starts_with("__")
             && !name.ends_with(DUPLICATE_SUFFIX)
-            && !part.streams().iter().zip(wanted).any(|(stream, wanted)| *wanted && of_stream(stream))
+            && (!part.has_stream_name(name) || !of_wanted_stream())
     });
     found
 }

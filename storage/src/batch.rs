@@ -108,6 +108,11 @@ impl Stream {
         &self.resource
     }
 
+    /// Whether it has a label or resource attribute of that name.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.labels.get(name).is_some() || self.resource.get(name).is_some()
+    }
+
     /// The hash of both.
     pub fn id(&self) -> StreamId {
         self.id

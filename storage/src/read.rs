@@ -156,6 +156,14 @@ impl Part {
         }
     }
 
+    /// Whether some stream may have a label or resource attribute of that name.
+    pub fn has_stream_name(&self, name: &str) -> bool {
+        match self {
+            Self::Memory(part) => part.streams().iter().any(|stream| stream.has_name(name)),
+            Self::Segment(part) => part.has_stream_name(name),
+        }
+    }
+
     /// First and last timestamp, both inside; `None` without rows.
     pub fn time_bounds(&self) -> Option<(i64, i64)> {
         match self {

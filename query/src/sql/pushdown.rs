@@ -151,13 +151,10 @@ impl Narrowed {
                 .all(|(name, values)| stream.labels().get(name).is_none_or(|value| values.iter().any(|v| v == value)))
         };
         let streams: Vec<bool> = part.streams().iter().map(wanted).collect();
-        let of_stream = |name: &str| {
-            let has =
-                |stream: &Arc<Stream>| stream.labels().get(name).is_some() || stream.resource().get(name).is_some();
-            part.streams().iter().any(has)
-        };
-        let attributes =
-            self.equal.iter().filter(|(name, values)| !values.iter().any(String::is_empty) && !of_stream(name));
+        let attributes = self
+            .equal
+            .iter()
+            .filter(|(name, values)| !values.iter().any(String::is_empty) && !part.has_stream_name(name));
         Predicate {
             time: self.time.map(|(first, last)| first..last.saturating_add(1)),
             streams: Some(streams),

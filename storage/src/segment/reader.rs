@@ -1,6 +1,6 @@
 //! An open segment: streams and runs in memory, everything else read when it is asked for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -39,6 +39,8 @@ pub struct Segment {
     parquet_file: Arc<dyn DiskFile>,
     container: Container,
     streams: Vec<Arc<Stream>>,
+    /// Names of all labels and resource attributes of the streams, sorted.
+    stream_names: Vec<Arc<str>>,
     runs: Vec<Run>,
     specs: Vec<ColumnSpec>,
     sparse_keys: Vec<String>,
@@ -97,6 +99,7 @@ impl Segment {
             parquet_path,
             parquet_file,
             container,
+            stream_names: stream_names(&streams),
             streams,
             runs,
             specs,
@@ -134,6 +137,11 @@ impl Segment {
     /// The distinct streams, sorted.
     pub fn streams(&self) -> &[Arc<Stream>] {
         &self.streams
+    }
+
+    /// See [`crate::read::Part::has_stream_name`].
+    pub fn has_stream_name(&self, name: &str) -> bool {
+        self.stream_names.binary_search_by(|known| known.as_ref().cmp(name)).is_ok()
     }
 
     /// The runs, in row order.
@@ -527,6 +535,14 @@ impl SparseColumn {
         self.builder.append_nulls(rows - self.rows);
         self.builder.finish()
     }
+}
+
+fn stream_names(streams: &[Arc<Stream>]) -> Vec<Arc<str>> {
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for stream in streams {
+        names.extend(stream.labels().iter().chain(stream.resource().iter()).map(|(name, _)| name));
+    }
+    names.into_iter().map(Arc::from).collect()
 }
 
 /// Values as an identifier-like column has them.
