@@ -41,10 +41,12 @@ test-kits:
 bench:
 	cargo bench --workspace --locked
 
-# Every fuzz target for SECONDS each (needs a nightly toolchain and cargo-fuzz).
+# Every fuzz target for SECONDS_EACH (needs a nightly toolchain and cargo-fuzz).
 SECONDS_EACH ?= 600
 fuzz:
-	cd fuzz && for target in $$(cargo fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; done
+	for target in $$(cargo +nightly fuzz list); do \
+		mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target && \
+		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(SECONDS_EACH) || exit 1; done
 
 # Licences and duplicate versions (needs cargo-deny).
 deny:
