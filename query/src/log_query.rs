@@ -18,7 +18,7 @@ use crate::logql::LogExpr;
 use crate::logql::pipeline::{Category, Pipeline, Row};
 use crate::metadata::RowsView;
 use crate::parallel::for_each;
-use crate::scan::{Selected, pieces, projection, row_numbers, select};
+use crate::scan::{Selected, names_pattern, pieces, projection, row_numbers, select};
 use crate::stats::Counters;
 
 /// Rows that one thread takes at a time.
@@ -157,7 +157,7 @@ fn find(
     limit: usize,
     best_rank: &dyn Fn(&Selected) -> i64,
 ) -> Result<Vec<Found>, QueryError> {
-    let filters = Filters::new(pipeline);
+    let filters = Filters::new(pipeline, names_pattern(&query.log.stages));
     let top = Mutex::new(Top { limit, heap: BinaryHeap::new() });
     let (mut at, mut wave_rows) = (0, WAVE_ROWS);
     while let Some(part) = selected.get(at) {
@@ -197,12 +197,12 @@ struct Filters<'p> {
 }
 
 impl<'p> Filters<'p> {
-    fn new(pipeline: &'p Pipeline) -> Self {
+    fn new(pipeline: &'p Pipeline, pattern: bool) -> Self {
         let lines = pipeline.leading_line_filters().next().is_some();
         let labels = pipeline.drops_after_leading();
         let projection = match labels {
             false => Projection { message: lines, ..Projection::default() },
-            true => projection(pipeline.metadata_names().as_deref(), pipeline.reads_line()),
+            true => projection(pipeline.metadata_names().as_deref(), pipeline.reads_line(), pattern),
         };
         Self { pipeline, projection, none: !lines && !labels, labels }
     }
@@ -344,7 +344,9 @@ fn read_whole(
         }
         work.extend(spans(ranges).into_iter().map(|ranges| (part, ranges)));
     }
-    let projection = Projection { observed: true, level: true, message: true, attributes: AttributeSelection::All };
+    let pattern = names_pattern(&query.log.stages);
+    let projection =
+        Projection { observed: true, level: true, message: true, pattern, attributes: AttributeSelection::All };
     let states = for_each(context.pool, &work, Vec::new, |wholes: &mut Vec<Whole>, (number, ranges)| {
         let part = &selected[*number as usize];
         for rows in part.part.read(ranges, Some(&part.wanted), &projection)? {

@@ -17,6 +17,8 @@ use crate::logql::units::parse_float;
 pub(crate) const LEVEL: &str = "detected_level";
 /// Loki's name for the observed time.
 pub(crate) const OBSERVED: &str = "observed_timestamp";
+/// The label that has the pattern of the line, for queries that name it; any other label of that name hides it.
+pub(crate) const PATTERN: &str = "pattern";
 
 /// A column of attributes with its type known.
 #[derive(Debug)]
@@ -151,6 +153,7 @@ pub(crate) struct RowsView<'r> {
     columns: Vec<(&'r str, Column<'r>)>,
     level: Option<&'r UInt8Array>,
     observed: Option<&'r Int64Array>,
+    pattern: Option<Column<'r>>,
 }
 
 impl<'r> RowsView<'r> {
@@ -166,6 +169,9 @@ impl<'r> RowsView<'r> {
             columns: columns.collect(),
             level: rows.level.as_ref(),
             observed: rows.observed.as_ref(),
+            pattern: rows.pattern.as_ref().and_then(|pattern| {
+                Some(Column::Dictionary { keys: pattern.keys(), values: pattern.values().as_string_opt()? })
+            }),
             rows,
         }
     }
@@ -182,12 +188,21 @@ impl<'r> RowsView<'r> {
         })
     }
 
+    /// The patterns of the lines.
+    pub(crate) fn pattern_column(&self) -> Option<&Column<'r>> {
+        self.pattern.as_ref()
+    }
+
     pub(crate) fn column(&self, name: &str) -> Option<&Column<'r>> {
         self.columns.iter().find(|(key, _)| *key == name).map(|(_, column)| column)
     }
 }
 
 impl<'a, 'r: 'a> Metadata<'a> for RowsView<'r> {
+    fn pattern(&self, record: usize) -> Option<Cow<'a, str>> {
+        self.pattern.as_ref()?.text(record)
+    }
+
     fn get(&self, record: usize, name: &str) -> Option<Cow<'a, str>> {
         if let Some(value) = self.column(name).and_then(|column| column.text(record)) {
             return Some(value);

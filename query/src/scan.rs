@@ -8,9 +8,10 @@ use storage::{AttributeSelection, Part, Predicate, Projection, Snapshot, Storage
 
 use crate::engine::Context;
 use crate::error::QueryError;
+use crate::logql::format::stage_line;
 use crate::logql::pipeline::DUPLICATE_SUFFIX;
 use crate::logql::{LabelFilter, LogExpr, MatchOp, Matcher, Stage, literals};
-use crate::metadata::{LEVEL, OBSERVED, RowsView};
+use crate::metadata::{LEVEL, OBSERVED, PATTERN, RowsView};
 use crate::parallel::for_each;
 use crate::stats::Counters;
 
@@ -97,7 +98,8 @@ fn needles(log: &LogExpr, part: &Part) -> Vec<Vec<storage::Needle>> {
         return Vec::new();
     }
     let names: std::cell::OnceCell<HashSet<String>> = std::cell::OnceCell::new();
-    let known = |name: &str| name == LEVEL || name == OBSERVED || names.get_or_init(|| all_names(part)).contains(name);
+    let fixed = [LEVEL, OBSERVED, PATTERN];
+    let known = |name: &str| fixed.contains(&name) || names.get_or_init(|| all_names(part)).contains(name);
     literals::needles(&log.stages, &known)
 }
 
@@ -128,7 +130,7 @@ fn equalities(log: &LogExpr, part: &Part, wanted: &[bool]) -> Vec<(Arc<str>, Vec
     found.retain(|(name, values): &(Arc<str>, Vec<String>)| {
         let of_wanted_stream = || part.streams().iter().zip(wanted).any(|(s, wanted)| *wanted && s.has_name(name));
         !values.iter().any(String::is_empty)
-            && ![LEVEL, OBSERVED].contains(&name.as_ref())
+            && ![LEVEL, OBSERVED, PATTERN].contains(&name.as_ref())
             && !name.starts_with("__")
             && !name.ends_with(DUPLICATE_SUFFIX)
             && (!part.has_stream_name(name) || !of_wanted_stream())
@@ -151,10 +153,15 @@ fn conjuncts(filter: &LabelFilter, found: &mut Vec<(Arc<str>, Vec<String>)>) {
     }
 }
 
-/// Which columns looking up `names` needs; `None` needs all.
-pub(crate) fn projection(names: Option<&[&str]>, message: bool) -> Projection {
+/// Whether the stages could look at the pattern of a line.
+pub(crate) fn names_pattern(stages: &[Stage]) -> bool {
+    stages.iter().any(|stage| stage_line(stage).contains(PATTERN))
+}
+
+/// Which columns looking up `names` needs; `None` needs all, and the pattern if `pattern`.
+pub(crate) fn projection(names: Option<&[&str]>, message: bool, pattern: bool) -> Projection {
     let Some(names) = names else {
-        return Projection { observed: true, level: true, message, attributes: AttributeSelection::All };
+        return Projection { observed: true, level: true, message, pattern, attributes: AttributeSelection::All };
     };
     let mut keys: Vec<Arc<str>> = Vec::new();
     for name in names {
@@ -170,6 +177,7 @@ pub(crate) fn projection(names: Option<&[&str]>, message: bool) -> Projection {
         observed: has(OBSERVED),
         level: has(LEVEL),
         message,
+        pattern: has(PATTERN),
         attributes: if keys.is_empty() { AttributeSelection::None } else { AttributeSelection::Keys(keys) },
     }
 }

@@ -3,11 +3,13 @@
 mod answer;
 pub(crate) mod detected;
 mod labels;
+mod patterns;
 mod query;
 mod tail;
 mod volume;
 
 pub(crate) use labels::{index_shards, index_stats, label_names, label_values, series};
+pub(crate) use patterns::patterns;
 pub(crate) use query::{format_query, instant, range};
 pub(crate) use tail::tail;
 pub(crate) use volume::{volume, volume_range};

@@ -44,14 +44,14 @@ pub(crate) async fn drilldown_limits(State(app): State<App>) -> Json<Value> {
             "max_query_series": query.series_max,
             "metric_aggregation_enabled": false,
             "otlp_config": {},
-            "pattern_persistence_enabled": false,
+            "pattern_persistence_enabled": true,
             "query_timeout": query.timeout.to_string(),
             "retention_period": retention,
             "retention_stream": [],
             "volume_enabled": true,
             "volume_max_series": 1000,
         },
-        "pattern_ingester_enabled": false,
+        "pattern_ingester_enabled": true,
         "version": concat!("farol-", env!("CARGO_PKG_VERSION")),
     }))
 }

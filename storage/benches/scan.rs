@@ -30,11 +30,21 @@ fn scan(c: &mut Criterion) {
     for (name, projection) in [
         ("timestamps", Projection::default()),
         ("messages", Projection { message: true, ..Projection::default() }),
+        ("patterns", Projection { pattern: true, ..Projection::default() }),
         ("levels", Projection { level: true, ..Projection::default() }),
         ("http_method", keys(&["http_method"])),
         ("duration_ms", keys(&["duration_ms"])),
         ("trace_id", keys(&["trace_id"])),
-        ("everything", Projection { observed: true, level: true, message: true, attributes: AttributeSelection::All }),
+        (
+            "everything",
+            Projection {
+                observed: true,
+                level: true,
+                message: true,
+                pattern: false,
+                attributes: AttributeSelection::All,
+            },
+        ),
     ] {
         group.bench_function(name, |b| {
             b.iter(|| assert_eq!(rows(&segment, std::slice::from_ref(&whole), &projection), 100_000));
@@ -52,7 +62,8 @@ fn look_up(c: &mut Criterion) {
     let trace = arrow::array::AsArray::as_fixed_size_binary(&first.attributes[0].1).value(777);
     let text: String = trace.iter().map(|byte| format!("{byte:02x}")).collect();
     let predicate = Predicate { attributes: vec![("trace_id".into(), vec![text])], ..Predicate::default() };
-    let everything = Projection { observed: true, level: true, message: true, attributes: AttributeSelection::All };
+    let everything =
+        Projection { observed: true, level: true, message: true, pattern: false, attributes: AttributeSelection::All };
     c.bench_function("one trace id of 100,000: prune, then read trace ids of the blocks that are left", |b| {
         b.iter(|| rows(&segment, &segment.prune(&predicate).unwrap(), &projection));
     });

@@ -13,6 +13,7 @@ mod index;
 pub mod journal;
 pub mod lock;
 pub mod memtable;
+pub mod patterns;
 pub mod read;
 pub mod retain;
 pub mod segment;

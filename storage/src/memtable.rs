@@ -3,12 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::DictionaryArray;
+use arrow::datatypes::Int32Type;
 
 use memchr::memmem::Finder;
 
 use crate::batch::{LogBatch, LogBatchBuilder, Stream, StreamId, ValueKind};
 use crate::catalog::KeyUse;
+use crate::patterns::PatternMiner;
 use crate::read::{Needle, Predicate, Projection, Rows};
 use crate::tenant::Tenant;
 
@@ -163,7 +167,8 @@ impl Table {
             rows += chunk.batch.len() as u32;
         }
         starts.push(rows);
-        Arc::new(MemoryPart { chunks: self.chunks.clone(), starts, streams: Arc::clone(&self.streams) })
+        let (chunks, streams) = (self.chunks.clone(), Arc::clone(&self.streams));
+        Arc::new(MemoryPart { chunks, starts, streams, patterns: OnceLock::new() })
     }
 }
 
@@ -174,6 +179,8 @@ pub struct MemoryPart {
     /// First row of each chunk, and the number of rows.
     starts: Vec<u32>,
     streams: Arc<Vec<Arc<Stream>>>,
+    /// The pattern of each row, found when first asked for.
+    patterns: OnceLock<DictionaryArray<Int32Type>>,
 }
 
 impl MemoryPart {
@@ -257,6 +264,16 @@ impl MemoryPart {
         projection: &Projection,
     ) -> impl Iterator<Item = Rows> + Send + use<'a> {
         rows::read(self, ranges, streams, projection)
+    }
+
+    /// The patterns of all rows.
+    fn patterns(&self) -> &DictionaryArray<Int32Type> {
+        self.patterns.get_or_init(|| {
+            let mut miner = PatternMiner::default();
+            let rows = self.chunks.iter().flat_map(|chunk| (0..chunk.batch.len()).map(|row| chunk.batch.message(row)));
+            let forms: Vec<u32> = rows.map(|line| miner.line(line)).collect();
+            miner.finish().column(&forms)
+        })
     }
 
     /// The chunks that `range` meets, with the rows of each.

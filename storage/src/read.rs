@@ -8,7 +8,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, StringArray, UInt8Array};
+use arrow::array::{ArrayRef, DictionaryArray, Int64Array, StringArray, UInt8Array};
+use arrow::datatypes::Int32Type;
 
 use crate::batch::{Stream, ValueKind};
 use crate::error::StorageError;
@@ -110,6 +111,8 @@ pub struct Projection {
     pub level: bool,
     /// The text.
     pub message: bool,
+    /// The pattern of the text, see [`crate::patterns`].
+    pub pattern: bool,
     /// The attributes.
     pub attributes: AttributeSelection,
 }
@@ -141,6 +144,8 @@ pub struct Rows {
     pub level: Option<UInt8Array>,
     /// The text.
     pub message: Option<StringArray>,
+    /// The pattern of the text; null in segments that know none.
+    pub pattern: Option<DictionaryArray<Int32Type>>,
     /// The attributes asked for, by key; null where a row has none. Types: `Dictionary(Int32, Utf8)` or `Utf8` for text
     /// and JSON, `Int64`, `Float64`, `Boolean`, `Binary` for bytes, `FixedSizeBinary(8 | 16)` for hex identifiers of
     /// that length. A key whose values differ in kind comes back as text.

@@ -6,4 +6,5 @@
 mod harness;
 mod lifecycle;
 mod logs;
+mod patterns;
 mod tidy;

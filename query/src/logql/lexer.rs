@@ -169,6 +169,8 @@ impl<'a> Lexer<'a> {
             return if self.is_call() { function } else { Token::Identifier(word.to_owned()) };
         }
         match KEYWORDS.iter().find(|k| **k == lower) {
+            // Also a label, which Loki cannot name: the parser of that name has its text behind it.
+            Some(&"pattern") if !self.rest().trim_start().starts_with(['"', '`']) => Token::Identifier(word.to_owned()),
             Some(keyword) => Token::Word(keyword),
             None => Token::Identifier(word.to_owned()),
         }

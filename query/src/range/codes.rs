@@ -8,10 +8,12 @@ use rustc_hash::FxHashMap;
 use storage::{Rows, Stream};
 
 use super::interner::Interner;
-use crate::metadata::{Column, LEVEL, OBSERVED, RowsView};
+use crate::metadata::{Column, LEVEL, OBSERVED, PATTERN, RowsView};
 
 /// Combinations beyond which everything is forgotten, so that memory stays bounded.
 const COMBINATIONS_MAX: usize = 1 << 21;
+/// Labels that are columns of their own.
+const FIXED: [&str; 3] = [LEVEL, OBSERVED, PATTERN];
 /// A dictionary's value that was not looked up yet.
 const UNKNOWN: u32 = u32::MAX;
 
@@ -28,7 +30,7 @@ pub(super) struct Coder {
     column: Vec<u32>,
 }
 
-/// What one label, the level or the observed time had as values.
+/// What one label, the level, the observed time or the pattern had as values.
 #[derive(Debug, Default)]
 struct Slot {
     /// Some rows had it; from then on it takes part in every number.
@@ -50,9 +52,9 @@ struct Dictionary {
 impl Coder {
     /// For queries that look at these labels.
     pub(super) fn new(names: Vec<String>) -> Self {
-        let slots = (0..names.len() + 2).map(|_| Slot::default()).collect();
+        let slots = (0..names.len() + FIXED.len()).map(|_| Slot::default()).collect();
         Self {
-            pairs: (0..names.len() + 2).map(|_| FxHashMap::default()).collect(),
+            pairs: (0..names.len() + FIXED.len()).map(|_| FxHashMap::default()).collect(),
             names,
             slots,
             streams: Interner::default(),
@@ -100,7 +102,7 @@ impl Coder {
                     slot.column(column, selected, &mut self.column);
                     true
                 }),
-                None => slot.fixed(rows, at - self.names.len(), &self.names, selected, &mut self.column),
+                None => slot.fixed((rows, view), at - self.names.len(), &self.names, selected, &mut self.column),
             };
             self.combinations += slot.texts.len() + slot.numbers.len() - before;
             if is_there && !slot.in_use {
@@ -143,9 +145,16 @@ impl Slot {
         }
     }
 
-    /// The level and the observed time, which are columns of their own.
-    fn fixed(&mut self, rows: &Rows, which: usize, names: &[String], selected: &[u32], codes: &mut Vec<u32>) -> bool {
-        let wanted = [LEVEL, OBSERVED][which];
+    /// The level, the observed time and the pattern, which are columns of their own.
+    fn fixed(
+        &mut self,
+        (rows, view): (&Rows, &RowsView<'_>),
+        which: usize,
+        names: &[String],
+        selected: &[u32],
+        codes: &mut Vec<u32>,
+    ) -> bool {
+        let wanted = FIXED[which];
         if !names.iter().any(|name| name == wanted) {
             return false;
         }
@@ -158,6 +167,10 @@ impl Slot {
                 self.each(observed, selected, codes, |slot, at| slot.number(0, observed.value(at) as u64));
                 true
             }
+            (2, ..) => view.pattern_column().is_some_and(|column| {
+                self.column(column, selected, codes);
+                true
+            }),
             _ => false,
         }
     }

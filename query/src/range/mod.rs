@@ -27,12 +27,12 @@ use self::keys::Names;
 use self::windows::Windows;
 use crate::engine::Context;
 use crate::error::QueryError;
-use crate::logql::pipeline::{LineMatcher, Metadata, Row, SampleExtractor, SampleValue};
+use crate::logql::pipeline::{GroupBy, LineMatcher, Metadata, Row, SampleExtractor, SampleValue};
 use crate::logql::vector::{Series, aggregate};
 use crate::logql::{Conversion, RangeAggregation, VectorAggregation, VectorOp};
-use crate::metadata::{Column, LEVEL, OBSERVED, RowsView, StreamOnly};
+use crate::metadata::{Column, LEVEL, OBSERVED, PATTERN, RowsView, StreamOnly};
 use crate::parallel::for_each;
-use crate::scan::{Selected, pieces, projection, select};
+use crate::scan::{Selected, names_pattern, pieces, projection, select};
 use crate::stats::Counters;
 
 /// Rows that one thread takes at a time, at least.
@@ -221,7 +221,9 @@ impl<'p> Plan<'p> {
             None => extractor.metadata_names(),
         };
         let message = !lines.is_empty() || counts_bytes || (names.is_none() && pipeline.reads_line());
-        let projection = projection(read.as_deref(), message);
+        let pattern = names_pattern(&range.log.stages)
+            || matches!(extractor.group_by(), GroupBy::By(names) if names.iter().any(|name| name == PATTERN));
+        let projection = projection(read.as_deref(), message, pattern);
         Self {
             range,
             extractor,
@@ -263,7 +265,7 @@ impl<'p> Plan<'p> {
         let keys = part.part.attribute_keys();
         let in_rows = |name: &String| {
             let stem = name.strip_suffix(crate::logql::pipeline::DUPLICATE_SUFFIX).unwrap_or(name);
-            let is = |name: &str| name == LEVEL || name == OBSERVED || keys.iter().any(|key| **key == *name);
+            let is = |name: &str| [LEVEL, OBSERVED, PATTERN].contains(&name) || keys.iter().any(|key| **key == *name);
             is(name) || is(stem)
         };
         if names.iter().any(in_rows) {

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use storage::{AttributeSelection, Level, Part, Projection, Rows, Snapshot, ValueKind};
 
-use crate::metadata::{Column, RowsView};
+use crate::metadata::{Column, PATTERN, RowsView};
 
 /// Columns that every table has.
 pub(super) const TIMESTAMP: &str = "timestamp";
@@ -26,6 +26,7 @@ pub(super) enum Source {
     Observed,
     Level,
     Message,
+    Pattern,
     /// The stream label, else the attribute, else the resource attribute of that name.
     Named(Arc<str>),
 }
@@ -99,10 +100,11 @@ impl Columns {
             Field::new(OBSERVED, time, true),
             Field::new(LEVEL, DataType::Utf8, false),
             Field::new(MESSAGE, DataType::Utf8, false),
+            Field::new(PATTERN, DataType::Utf8, true),
         ];
-        let mut sources = vec![Source::Timestamp, Source::Observed, Source::Level, Source::Message];
+        let mut sources = vec![Source::Timestamp, Source::Observed, Source::Level, Source::Message, Source::Pattern];
         for (name, kind) in names {
-            let fixed = [TIMESTAMP, OBSERVED, LEVEL, MESSAGE].contains(&name.as_ref());
+            let fixed = [TIMESTAMP, OBSERVED, LEVEL, MESSAGE, PATTERN].contains(&name.as_ref());
             let shown = if fixed { format!("{name}_") } else { name.to_string() };
             fields.push(Field::new(shown, kind.data_type(), true));
             sources.push(Source::Named(name));
@@ -129,6 +131,7 @@ impl Columns {
             observed: has(&Source::Observed),
             level: has(&Source::Level),
             message: has(&Source::Message),
+            pattern: has(&Source::Pattern),
             attributes: if keys.is_empty() { AttributeSelection::None } else { AttributeSelection::Keys(keys) },
         }
     }
@@ -152,6 +155,10 @@ impl Columns {
             Source::Message => {
                 let text = |at: &u32| rows.message.as_ref().map_or("", |m| m.value(*at as usize));
                 Ok(Arc::new(StringArray::from_iter_values(selected.iter().map(text))) as ArrayRef)
+            }
+            Source::Pattern => {
+                let text = |at: &u32| view.pattern_column().and_then(|column| column.text(*at as usize));
+                Ok(Arc::new(selected.iter().map(text).collect::<StringArray>()) as ArrayRef)
             }
             Source::Named(name) => named(&view, name, field.data_type(), selected),
         });

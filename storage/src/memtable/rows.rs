@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int64Array, Int64Builder,
-    StringArray, StringBuilder, UInt8Array,
+    ArrayRef, BinaryBuilder, BooleanBuilder, DictionaryArray, FixedSizeBinaryBuilder, Float64Builder, Int32Array,
+    Int64Array, Int64Builder, StringArray, StringBuilder, UInt8Array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
-use super::{Chunk, MemoryPart};
+use super::MemoryPart;
 use crate::batch::{LogBatch, NOT_OBSERVED, Value, ValueKind};
 use crate::read::{AttributeSelection, Projection, Rows};
 
@@ -28,9 +28,9 @@ pub(super) fn read<'a>(
     let projection = projection.clone();
     ranges.into_iter().flat_map(move |range| {
         let (streams, projection) = (streams.clone(), projection.clone());
-        part.chunks_in(range).flat_map(pieces).filter_map(move |(at, rows)| {
-            piece(&part.chunks[at], part.starts[at], rows, streams.as_deref(), &projection)
-        })
+        part.chunks_in(range)
+            .flat_map(pieces)
+            .filter_map(move |(at, rows)| piece(part, at, rows, streams.as_deref(), &projection))
     })
 }
 
@@ -40,12 +40,13 @@ fn pieces((at, rows): (usize, Range<u32>)) -> impl Iterator<Item = (usize, Range
 }
 
 fn piece(
-    chunk: &Chunk,
-    first_row: u32,
+    part: &MemoryPart,
+    at: usize,
     range: Range<u32>,
     streams: Option<&[bool]>,
     projection: &Projection,
 ) -> Option<Rows> {
+    let (chunk, first_row) = (&part.chunks[at], part.starts[at]);
     let batch = chunk.batch.as_ref();
     let stream_of = |row: u32| chunk.streams[batch.stream_indices()[row as usize] as usize];
     let wanted = |row: &u32| streams.is_none_or(|s| s.get(stream_of(*row) as usize) == Some(&true));
@@ -76,6 +77,11 @@ fn piece(
             .level
             .then(|| UInt8Array::from_iter_values(rows.iter().map(|&r| batch.level(r as usize) as u8))),
         message: projection.message.then(|| messages(batch, &rows)),
+        pattern: projection.pattern.then(|| {
+            let all = part.patterns();
+            let keys = rows.iter().map(|row| all.keys().value((first_row + row) as usize));
+            DictionaryArray::new(Int32Array::from_iter_values(keys), Arc::clone(all.values()))
+        }),
         attributes: attributes(batch, &rows, &projection.attributes),
     })
 }

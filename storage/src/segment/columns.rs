@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::{RowRef, SortedRows};
 use crate::batch::{Level, NOT_OBSERVED, Value, ValueKind};
+use crate::patterns::PatternMiner;
 
 /// Names that attributes and labels cannot have as columns.
 pub(crate) const TIMESTAMP: &str = "timestamp";
@@ -25,9 +26,10 @@ const DOUBLE_EXACT_MAX: u64 = 1 << 53;
 pub(crate) const OBSERVED: &str = "observed_delay_ns";
 pub(crate) const LEVEL: &str = "level";
 pub(crate) const MESSAGE: &str = "message";
+pub(crate) const PATTERN: &str = "pattern";
 pub(crate) const RESIDUAL: &str = "attributes";
 pub(crate) const RESIDUAL_KINDS: &str = "attribute_kinds";
-const RESERVED: [&str; 6] = [TIMESTAMP, OBSERVED, LEVEL, MESSAGE, RESIDUAL, RESIDUAL_KINDS];
+const RESERVED: [&str; 7] = [TIMESTAMP, OBSERVED, LEVEL, MESSAGE, PATTERN, RESIDUAL, RESIDUAL_KINDS];
 
 /// An attribute that at least one row in this many has gets a column of its own.
 const DENSE_ONE_IN: usize = 100;
@@ -111,6 +113,7 @@ pub(crate) fn columns(rows: &SortedRows<'_>) -> Columns {
         out.arrays.push((OBSERVED.to_owned(), observed));
     }
     out.arrays.push((LEVEL.to_owned(), levels(rows)));
+    out.arrays.push((PATTERN.to_owned(), patterns(rows)));
     shared_columns(rows, Role::Label, &mut taken, &mut out);
     shared_columns(rows, Role::Resource, &mut taken, &mut out);
     attribute_columns(rows, &mut taken, &mut out);
@@ -176,6 +179,12 @@ fn levels(rows: &SortedRows<'_>) -> ArrayRef {
     let names = StringArray::from_iter_values(Level::ALL.map(Level::as_str));
     let keys = rows.rows.iter().map(|&row| Some(rows.batch(row).level(row.row as usize) as i32));
     Arc::new(DictionaryArray::<Int32Type>::new(keys.collect(), Arc::new(names)))
+}
+
+fn patterns(rows: &SortedRows<'_>) -> ArrayRef {
+    let mut miner = PatternMiner::default();
+    let forms: Vec<u32> = rows.rows.iter().map(|&row| miner.line(rows.batch(row).message(row.row as usize))).collect();
+    Arc::new(miner.finish().column(&forms))
 }
 
 /// Columns that are constant over a stream: its labels or its resource attributes.

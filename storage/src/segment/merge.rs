@@ -38,8 +38,13 @@ impl Segment {
     /// # Errors
     /// `Io` or `Corrupt` when the segment cannot be read.
     pub fn to_batch(&self) -> Result<LogBatch, StorageError> {
-        let projection =
-            Projection { observed: true, level: true, message: true, attributes: AttributeSelection::None };
+        let projection = Projection {
+            observed: true,
+            level: true,
+            message: true,
+            pattern: false,
+            attributes: AttributeSelection::None,
+        };
         let mut builder = LogBatchBuilder::with_capacity(self.row_count() as usize, self.meta().message_bytes as usize);
         let streams: Vec<u32> = self.streams().iter().map(|s| builder.stream(s.as_ref().clone())).collect();
         let specs: Vec<&ColumnSpec> = self.specs().iter().filter(|s| s.role == Role::Attribute).collect();

@@ -18,7 +18,7 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::columns::{ColumnKind, ColumnSpec, Role};
+use super::columns::{self, ColumnKind, ColumnSpec, Role};
 use crate::disk::DiskFile;
 use crate::error::StorageError;
 
@@ -47,16 +47,19 @@ impl ParquetFile {
             .schema()
             .fields()
             .iter()
-            .map(|field| match specs.iter().find(|s| s.column == *field.name()) {
-                Some(s)
-                    if s.role == Role::Attribute
-                        && matches!(s.kind, ColumnKind::Str | ColumnKind::Json)
-                        && is_dictionary(plain.metadata(), &s.column) =>
-                {
+            .map(|field| {
+                let spec = specs.iter().find(|spec| spec.column == *field.name());
+                let is_text = spec.is_some_and(|spec| {
+                    spec.role == Role::Attribute
+                        && matches!(spec.kind, ColumnKind::Str | ColumnKind::Json)
+                        && is_dictionary(plain.metadata(), &spec.column)
+                });
+                if is_text || field.name() == columns::PATTERN {
                     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
                     field.as_ref().clone().with_data_type(dictionary)
+                } else {
+                    field.as_ref().clone()
                 }
-                _ => field.as_ref().clone(),
             })
             .collect();
         let schema = Arc::new(Schema::new_with_metadata(fields, plain.schema().metadata().clone()));

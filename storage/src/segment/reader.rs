@@ -303,6 +303,7 @@ impl Segment {
             (projection.observed, columns::OBSERVED),
             (projection.level, columns::LEVEL),
             (projection.message, columns::MESSAGE),
+            (projection.pattern, columns::PATTERN),
         ] {
             if asked {
                 wanted.columns.push(column.to_owned());
@@ -362,6 +363,12 @@ impl Segment {
             }
             false => None,
         };
+        let pattern = match (projection.pattern, ParquetFile::column(piece, columns::PATTERN)) {
+            (true, Some(pattern)) => {
+                Some(pattern.as_dictionary_opt().ok_or_else(|| missing(columns::PATTERN))?.clone())
+            }
+            _ => None,
+        };
         let mut attributes: Vec<(Arc<str>, ArrayRef)> = Vec::with_capacity(wanted.dense.len());
         for (key, spec) in &wanted.dense {
             let array = column(&spec.column)?;
@@ -373,7 +380,7 @@ impl Segment {
             sparse_columns(residual, wanted, &mut attributes).ok_or_else(|| missing(columns::RESIDUAL))?;
         }
         let streams = runs::streams_of(&self.runs, &ranges);
-        Ok(Rows { ranges, streams, timestamp, observed, level, message, attributes })
+        Ok(Rows { ranges, streams, timestamp, observed, level, message, pattern, attributes })
     }
 
     /// Checks both files against their checksums and the runs against the rows.

@@ -40,6 +40,8 @@ const ROW_GROUP_ROWS: usize = 512 << 10;
 const DICTIONARY_BYTES: usize = 256 << 10;
 /// The same for random identifiers, which repeat far apart and do not pack otherwise.
 const HEX_DICTIONARY_BYTES: usize = 2 << 20;
+/// The same for patterns: all of them together are bounded already, and readers count on it.
+const PATTERN_DICTIONARY_BYTES: usize = 16 << 20;
 /// Bytes of a page of an identifier: they are looked up one by one.
 const IDENTIFIER_PAGE_BYTES: usize = 24 << 10;
 
@@ -253,6 +255,8 @@ fn properties(specs: &[ColumnSpec], options: &WriteOptions) -> Result<WriterProp
         .set_column_encoding(path(columns::TIMESTAMP), Encoding::DELTA_BINARY_PACKED)
         .set_column_dictionary_enabled(path(columns::OBSERVED), false)
         .set_column_encoding(path(columns::OBSERVED), Encoding::DELTA_BINARY_PACKED)
+        .set_column_dictionary_page_size_limit(path(columns::PATTERN), PATTERN_DICTIONARY_BYTES)
+        .set_column_statistics_enabled(path(columns::PATTERN), EnabledStatistics::None)
         .set_column_dictionary_enabled(path(columns::MESSAGE), false)
         .set_column_statistics_enabled(path(columns::MESSAGE), EnabledStatistics::None)
         .set_column_encoding(path(columns::MESSAGE), Encoding::DELTA_LENGTH_BYTE_ARRAY);

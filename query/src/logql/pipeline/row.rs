@@ -7,11 +7,18 @@ use std::borrow::Cow;
 
 use storage::Labels;
 
+use crate::metadata::PATTERN;
+
 /// What records have beside stream labels (resource attributes, attributes, `detected_level`), looked up on demand.
 /// Record numbers are the implementor's own; values are as queries see them.
 pub trait Metadata<'a> {
     /// The value of `name` in a record.
     fn get(&self, record: usize, name: &str) -> Option<Cow<'a, str>>;
+
+    /// The pattern of a record's line, where it is known.
+    fn pattern(&self, _record: usize) -> Option<Cow<'a, str>> {
+        None
+    }
 
     /// Calls `visit` with all names and values of a record, each name once.
     fn each(&self, record: usize, visit: &mut dyn FnMut(&'a str, Cow<'a, str>));
@@ -161,7 +168,11 @@ impl<'a> Row<'a> {
         }
         match self.metadata_value(name) {
             Some(value) => Some(value),
-            None => self.stream.get(name).filter(|value| !value.is_empty()).map(Cow::Borrowed),
+            None => match self.stream.get(name).filter(|value| !value.is_empty()) {
+                Some(value) => Some(Cow::Borrowed(value)),
+                None if name == PATTERN => self.metadata.pattern(self.record),
+                None => None,
+            },
         }
     }
 
