@@ -57,7 +57,17 @@ impl PatternMiner {
     /// The patterns of all forms.
     pub fn finish(&self) -> Patterns {
         let forms: Vec<(&str, u64)> = self.forms.iter().map(|(form, count)| (form.as_ref(), *count)).collect();
-        let (of_form, texts) = group::group(&forms);
+        let (mut of_form, mut texts) = group::group(&forms);
+        let mut lines: Vec<(u64, usize)> = (0..texts.len()).map(|pattern| (0, pattern)).collect();
+        for ((_, count), pattern) in forms.iter().zip(&of_form) {
+            lines[*pattern as usize].0 += count;
+        }
+        // Small numbers pack best.
+        lines.sort_unstable_by_key(|(count, pattern)| (std::cmp::Reverse(*count), *pattern));
+        let mut place: Vec<u32> = vec![0; texts.len()];
+        (0..).zip(&lines).for_each(|(at, (_, pattern))| place[*pattern] = at);
+        of_form.iter_mut().for_each(|pattern| *pattern = place[*pattern as usize]);
+        texts = lines.iter().map(|(_, pattern)| std::mem::take(&mut texts[*pattern])).collect();
         Patterns { of_form, texts }
     }
 }
@@ -76,9 +86,14 @@ impl Patterns {
         self.of_form.get(form as usize).copied().unwrap_or_default() as usize
     }
 
-    /// The distinct patterns.
+    /// The distinct patterns, the most frequent first.
     pub fn texts(&self) -> &[String] {
         &self.texts
+    }
+
+    /// The distinct patterns, the most frequent first.
+    pub(crate) fn into_texts(self) -> Vec<String> {
+        self.texts
     }
 
     /// The patterns of rows with these forms.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::{Array, StringArray};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -16,6 +17,7 @@ const ENTRIES: usize = 4096;
 pub struct SegmentCache {
     words: Arc<Cache<u64, Arc<Words>, Bytes>>,
     filters: Arc<Cache<u64, Arc<Vec<u8>>, Bytes>>,
+    patterns: Arc<Cache<u64, Arc<StringArray>, Bytes>>,
 }
 
 #[derive(Debug, Clone)]
@@ -33,14 +35,21 @@ impl Weighter<u64, Arc<Vec<u8>>> for Bytes {
     }
 }
 
+impl Weighter<u64, Arc<StringArray>> for Bytes {
+    fn weight(&self, _: &u64, texts: &Arc<StringArray>) -> u64 {
+        texts.get_array_memory_size() as u64 + 64
+    }
+}
+
 impl SegmentCache {
     /// A cache of at most `bytes_max`.
     pub fn new(bytes_max: u64) -> Self {
         // Filters are about ten times as large as words.
-        let words_max = bytes_max / 5;
+        let (words_max, patterns_max) = (bytes_max / 6, bytes_max / 16);
         Self {
             words: Arc::new(Cache::with_weighter(ENTRIES, words_max, Bytes)),
-            filters: Arc::new(Cache::with_weighter(ENTRIES, bytes_max - words_max, Bytes)),
+            filters: Arc::new(Cache::with_weighter(ENTRIES, bytes_max - words_max - patterns_max, Bytes)),
+            patterns: Arc::new(Cache::with_weighter(ENTRIES, patterns_max, Bytes)),
         }
     }
 
@@ -51,6 +60,15 @@ impl SegmentCache {
         load: impl FnOnce() -> Result<Words, StorageError>,
     ) -> Result<Arc<Words>, StorageError> {
         self.words.get_or_insert_with(&segment, || load().map(Arc::new))
+    }
+
+    /// The patterns of a segment; `load` reads them when they are not there.
+    pub(super) fn patterns(
+        &self,
+        segment: u64,
+        load: impl FnOnce() -> Result<StringArray, StorageError>,
+    ) -> Result<Arc<StringArray>, StorageError> {
+        self.patterns.get_or_insert_with(&segment, || load().map(Arc::new))
     }
 
     /// The bloom filters of a segment's blocks; `load` reads them when they are not there.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, DictionaryArray, FixedSizeBinaryBuilder, Float64Builder,
-    Int64Array, Int64Builder, MapBuilder, StringArray, StringBuilder, TimestampMicrosecondArray,
+    Int32Array, Int64Array, Int64Builder, MapBuilder, StringArray, StringBuilder, TimestampMicrosecondArray,
     TimestampMillisecondArray, TimestampNanosecondArray,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
@@ -93,6 +93,8 @@ pub(crate) struct Columns {
     pub(crate) specs: Vec<ColumnSpec>,
     /// Keys that only the residual column has.
     pub(crate) sparse_keys: Vec<String>,
+    /// What the numbers in the pattern column mean.
+    pub(crate) patterns: Vec<String>,
 }
 
 /// Where one value of an attribute lies.
@@ -107,13 +109,14 @@ struct Entry {
 /// Makes all columns but `message` from sorted rows.
 pub(crate) fn columns(rows: &SortedRows<'_>) -> Columns {
     let mut taken: HashSet<String> = RESERVED.iter().map(|&name| name.to_owned()).collect();
-    let mut out = Columns { arrays: Vec::new(), specs: Vec::new(), sparse_keys: Vec::new() };
+    let (numbers, patterns) = patterns(rows);
+    let mut out = Columns { arrays: Vec::new(), specs: Vec::new(), sparse_keys: Vec::new(), patterns };
     out.arrays.push((TIMESTAMP.to_owned(), timestamps(rows)));
     if let Some(observed) = observed(rows) {
         out.arrays.push((OBSERVED.to_owned(), observed));
     }
     out.arrays.push((LEVEL.to_owned(), levels(rows)));
-    out.arrays.push((PATTERN.to_owned(), patterns(rows)));
+    out.arrays.push((PATTERN.to_owned(), numbers));
     shared_columns(rows, Role::Label, &mut taken, &mut out);
     shared_columns(rows, Role::Resource, &mut taken, &mut out);
     attribute_columns(rows, &mut taken, &mut out);
@@ -181,10 +184,13 @@ fn levels(rows: &SortedRows<'_>) -> ArrayRef {
     Arc::new(DictionaryArray::<Int32Type>::new(keys.collect(), Arc::new(names)))
 }
 
-fn patterns(rows: &SortedRows<'_>) -> ArrayRef {
+/// The number of each row's pattern, and the patterns.
+fn patterns(rows: &SortedRows<'_>) -> (ArrayRef, Vec<String>) {
     let mut miner = PatternMiner::default();
     let forms: Vec<u32> = rows.rows.iter().map(|&row| miner.line(rows.batch(row).message(row.row as usize))).collect();
-    Arc::new(miner.finish().column(&forms))
+    let patterns = miner.finish();
+    let numbers = Int32Array::from_iter_values(forms.iter().map(|form| patterns.of_form(*form) as i32));
+    (Arc::new(numbers), patterns.into_texts())
 }
 
 /// Columns that are constant over a stream: its labels or its resource attributes.

@@ -33,6 +33,7 @@ pub(crate) enum Section {
     OpenBlocks = 6,
     Filters = 7,
     FilterEnds = 8,
+    Patterns = 9,
 }
 
 /// Puts an index file together in memory.

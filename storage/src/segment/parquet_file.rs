@@ -18,7 +18,7 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::columns::{self, ColumnKind, ColumnSpec, Role};
+use super::columns::{ColumnKind, ColumnSpec, Role};
 use crate::disk::DiskFile;
 use crate::error::StorageError;
 
@@ -54,7 +54,7 @@ impl ParquetFile {
                         && matches!(spec.kind, ColumnKind::Str | ColumnKind::Json)
                         && is_dictionary(plain.metadata(), &spec.column)
                 });
-                if is_text || field.name() == columns::PATTERN {
+                if is_text {
                     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
                     field.as_ref().clone().with_data_type(dictionary)
                 } else {

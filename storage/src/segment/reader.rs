@@ -364,8 +364,10 @@ impl Segment {
             false => None,
         };
         let pattern = match (projection.pattern, ParquetFile::column(piece, columns::PATTERN)) {
-            (true, Some(pattern)) => {
-                Some(pattern.as_dictionary_opt().ok_or_else(|| missing(columns::PATTERN))?.clone())
+            (true, Some(numbers)) => {
+                let numbers = numbers.as_primitive_opt::<Int32Type>().ok_or_else(|| missing(columns::PATTERN))?;
+                let patterns = DictionaryArray::try_new(numbers.clone(), self.patterns()?);
+                Some(patterns.map_err(|e| self.container.damaged(0, format!("the patterns: {e}")))?)
             }
             _ => None,
         };
@@ -381,6 +383,15 @@ impl Segment {
         }
         let streams = runs::streams_of(&self.runs, &ranges);
         Ok(Rows { ranges, streams, timestamp, observed, level, message, pattern, attributes })
+    }
+
+    /// The patterns by their numbers.
+    fn patterns(&self) -> Result<Arc<StringArray>, StorageError> {
+        self.cache.patterns(self.meta.id, || {
+            let texts: Vec<String> = serde_json::from_slice(&unpack(&self.container, Section::Patterns)?)
+                .map_err(|e| self.container.damaged(0, format!("the patterns: {e}")))?;
+            Ok(StringArray::from_iter_values(texts))
+        })
     }
 
     /// Checks both files against their checksums and the runs against the rows.

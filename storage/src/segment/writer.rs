@@ -40,8 +40,6 @@ const ROW_GROUP_ROWS: usize = 512 << 10;
 const DICTIONARY_BYTES: usize = 256 << 10;
 /// The same for random identifiers, which repeat far apart and do not pack otherwise.
 const HEX_DICTIONARY_BYTES: usize = 2 << 20;
-/// The same for patterns: all of them together are bounded already, and readers count on it.
-const PATTERN_DICTIONARY_BYTES: usize = 16 << 20;
 /// Bytes of a page of an identifier: they are looked up one by one.
 const IDENTIFIER_PAGE_BYTES: usize = 24 << 10;
 
@@ -146,6 +144,8 @@ fn write_files(
     container.add(Section::Runs, &pack(&runs::pack_runs(&runs))?);
     let listed = serde_json::to_vec(&(&columns.specs, &columns.sparse_keys)).map_err(|e| damaged(e.to_string()))?;
     container.add(Section::Columns, &pack(&listed)?);
+    let patterns = serde_json::to_vec(&columns.patterns).map_err(|e| damaged(e.to_string()))?;
+    container.add(Section::Patterns, &pack(&patterns)?);
     if let Some(index) = index {
         let index = index.finish().map_err(|e| damaged(format!("build the word index: {e}")))?;
         let numbers = |list: &[u32]| list.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
@@ -255,8 +255,8 @@ fn properties(specs: &[ColumnSpec], options: &WriteOptions) -> Result<WriterProp
         .set_column_encoding(path(columns::TIMESTAMP), Encoding::DELTA_BINARY_PACKED)
         .set_column_dictionary_enabled(path(columns::OBSERVED), false)
         .set_column_encoding(path(columns::OBSERVED), Encoding::DELTA_BINARY_PACKED)
-        .set_column_dictionary_page_size_limit(path(columns::PATTERN), PATTERN_DICTIONARY_BYTES)
-        .set_column_statistics_enabled(path(columns::PATTERN), EnabledStatistics::None)
+        .set_column_dictionary_enabled(path(columns::PATTERN), false)
+        .set_column_encoding(path(columns::PATTERN), Encoding::BYTE_STREAM_SPLIT)
         .set_column_dictionary_enabled(path(columns::MESSAGE), false)
         .set_column_statistics_enabled(path(columns::MESSAGE), EnabledStatistics::None)
         .set_column_encoding(path(columns::MESSAGE), Encoding::DELTA_LENGTH_BYTE_ARRAY);
@@ -265,7 +265,7 @@ fn properties(specs: &[ColumnSpec], options: &WriteOptions) -> Result<WriterProp
         if spec.identifier {
             properties = properties
                 .set_column_bloom_filter_enabled(column.clone(), true)
-                .set_column_bloom_filter_fpp(column.clone(), 0.02)
+                .set_column_bloom_filter_fpp(column.clone(), 0.1)
                 .set_column_data_page_size_limit(column.clone(), IDENTIFIER_PAGE_BYTES);
         }
         // How values are written that are not, or no more, in a dictionary.
