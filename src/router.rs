@@ -53,6 +53,10 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/loki/api/v1/index/volume", get(loki::volume).post(loki::volume))
         .route("/loki/api/v1/index/volume_range", get(loki::volume_range).post(loki::volume_range))
         .route("/loki/api/v1/patterns", get(loki::patterns).post(loki::patterns))
+        .route(
+            "/loki/api/v1/delete",
+            get(loki::delete::list).post(loki::delete::add).put(loki::delete::add).delete(loki::delete::cancel),
+        )
         .route("/loki/api/v1/detected_labels", get(loki::detected::labels).post(loki::detected::labels))
         .route("/loki/api/v1/detected_fields", get(loki::detected::fields).post(loki::detected::fields))
         .route("/loki/api/v1/detected_field/{name}/values", get(loki::detected::field_values))

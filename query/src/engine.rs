@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use storage::{Rows, Snapshot, TimeRange};
+use storage::{Rows, RowsOf, Snapshot, TimeRange};
 
 use crate::budget::{Budget, MemoryPool};
 use crate::error::QueryError;
@@ -180,6 +180,22 @@ impl Engine {
             Request::Metric { expr, steps } => self.metric(&context, snapshot, expr, steps)?,
         };
         Ok((answer, counters.stats(began.elapsed().as_nanos() as u64)))
+    }
+
+    /// The rows of each segment that a log query leaves, whatever its limit; of records in memory it says nothing.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn rows(
+        &self,
+        snapshot: &Snapshot,
+        query: &LogQuery,
+        budget: &Arc<Budget>,
+        now: i64,
+    ) -> Result<RowsOf, QueryError> {
+        let counters = Counters::default();
+        log_query::rows(&Context { pool: &self.pool, budget, counters: &counters, now }, snapshot, query)
     }
 
     fn metric(

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use rustc_hash::FxHashMap;
-use storage::{AttributeSelection, Projection, Rows, Snapshot, TimeRange};
+use storage::{AttributeSelection, Part, Projection, Rows, RowsOf, Snapshot, TimeRange};
 
 use crate::engine::Context;
 use crate::error::QueryError;
@@ -146,6 +146,39 @@ pub(crate) fn run(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery) 
     }
     Counters::add(&context.counters.rows_matched, found.len() as u64);
     group(read_whole(context, query, &pipeline, &selected, &found)?)
+}
+
+/// The rows of each segment that a query's stages leave, whatever its limit.
+///
+/// # Errors
+/// See [`QueryError`].
+pub(crate) fn rows(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery) -> Result<RowsOf, QueryError> {
+    let pipeline = Pipeline::new(&query.log.stages)?;
+    let filters = Filters::new(&pipeline, names_pattern(&query.log.stages));
+    let selected = select(context, snapshot, &query.log, &query.time)?;
+    let found = for_each(context.pool, &selected, Vec::new, |found: &mut RowsOf, part| {
+        let Part::Segment(segment) = &part.part else { return Ok(()) };
+        let all = Mutex::new(Top { limit: usize::MAX, heap: BinaryHeap::new() });
+        find_in(context, query, &filters, 0, part, &part.ranges, &all)?;
+        let all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut rows: Vec<u32> = all.heap.into_iter().map(|found| found.row).collect();
+        rows.sort_unstable();
+        found.push((segment.meta().id, ranges_of(rows)));
+        Ok(())
+    })?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Ascending rows as ranges.
+fn ranges_of(rows: Vec<u32>) -> Vec<Range<u32>> {
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for row in rows {
+        match ranges.last_mut() {
+            Some(last) if last.end == row => last.end += 1,
+            _ => ranges.push(row..row + 1),
+        }
+    }
+    ranges
 }
 
 /// The first pass: which rows.
@@ -335,14 +368,7 @@ fn read_whole(
     let mut work: Vec<(u32, Vec<Range<u32>>)> = Vec::new();
     for (part, mut rows) in by_part {
         rows.sort_unstable();
-        let mut ranges: Vec<Range<u32>> = Vec::new();
-        for row in rows {
-            match ranges.last_mut() {
-                Some(last) if last.end == row => last.end += 1,
-                _ => ranges.push(row..row + 1),
-            }
-        }
-        work.extend(spans(ranges).into_iter().map(|ranges| (part, ranges)));
+        work.extend(spans(ranges_of(rows)).into_iter().map(|ranges| (part, ranges)));
     }
     let pattern = names_pattern(&query.log.stages);
     let projection =

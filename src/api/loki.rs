@@ -1,6 +1,7 @@
 //! Loki's query API.
 
 mod answer;
+pub(crate) mod delete;
 pub(crate) mod detected;
 mod labels;
 mod patterns;

@@ -23,12 +23,13 @@ pub mod tenant;
 pub mod verify;
 
 pub use batch::{Labels, Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, Stream, StreamId, Value, ValueKind};
+pub use catalog::{Deletion, DeletionOrder};
 pub use clock::{Clock, SettableClock, SystemClock};
 pub use disk::{Disk, DiskFile, Fault, FaultyDisk, RealDisk};
 pub use error::StorageError;
 pub use read::{AttributeSelection, Needle, Part, Predicate, Projection, Rows, Run, Snapshot, TimeRange};
 pub use segment::{Lineage, SegmentMeta};
 pub use stats::Stats;
-pub use store::{Appended, Published, Store, StoreConfig};
+pub use store::{Appended, Published, RowsOf, Store, StoreConfig};
 pub use tenant::Tenant;
 pub use verify::{Problem, VerifyReport, verify};

@@ -38,6 +38,10 @@ impl Snapshot {
                 Part::Segment(segment) => {
                     bytes.push(0);
                     bytes.extend_from_slice(&segment.meta().id.to_le_bytes());
+                    for rows in segment.present().iter().filter(|_| segment.is_masked()) {
+                        bytes.extend_from_slice(&rows.start.to_le_bytes());
+                        bytes.extend_from_slice(&rows.end.to_le_bytes());
+                    }
                 }
                 Part::Memory(part) => {
                     bytes.push(1);

@@ -6,6 +6,7 @@
 //! Invariant: at any moment every acknowledged record is in exactly one of {segments, frozen memtables, active
 //! memtable} of [`State`], which changes under one lock.
 
+mod delete;
 mod keys;
 mod maintain;
 mod open;
@@ -39,6 +40,7 @@ use crate::tenant::Tenant;
 use keys::{Claim, Keys};
 use writer::Job;
 
+pub use delete::RowsOf;
 pub(crate) use open::segment_files_below;
 
 /// Batches that a slow listener of [`Store::subscribe`] may lag behind.

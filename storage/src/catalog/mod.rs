@@ -9,6 +9,7 @@
 //! not add up is moved into `quarantine/`, and [`recover`] puts the catalog together again from what the segment files
 //! say about themselves. FORMAT.md ("Catalog") has the tables.
 
+mod deletions;
 mod faults;
 mod open;
 mod recover;
@@ -21,6 +22,8 @@ use sqlx::{Connection, Row, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 use xxhash_rust::xxh3::xxh3_128;
 
+pub(crate) use deletions::Masks;
+pub use deletions::{Deletion, DeletionOrder};
 #[cfg(test)]
 pub(crate) use faults::CommitFault;
 pub use recover::{Found, Recovery, recover};
@@ -50,6 +53,8 @@ pub struct CatalogState {
     pub flushed_sequence: u64,
     /// Segments that were removed, whose files may still be there.
     pub dropped: Vec<DroppedSegment>,
+    /// Rows that deletions took.
+    pub(crate) masks: Masks,
     /// Where a damaged catalog was moved, and why.
     pub set_aside: Option<SetAside>,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 
+use super::deletions;
 use super::rows::{self, RowError};
 use super::{CatalogState, SetAside};
 use crate::error::StorageError;
@@ -132,6 +133,9 @@ async fn check(connection: &mut SqliteConnection, path: &Path, or_make: bool) ->
             path.display()
         ))));
     }
+    if or_make {
+        sqlx::raw_sql(deletions::SCHEMA).execute(&mut *connection).await.map_err(sqlite)?;
+    }
     let check = sqlx::query("PRAGMA integrity_check(1)").fetch_one(&mut *connection).await.map_err(sqlite)?;
     let check = check.try_get::<String, _>(0).map_err(sqlite)?;
     if check != "ok" {
@@ -150,6 +154,7 @@ async fn read(connection: &mut SqliteConnection) -> Result<CatalogState, RowErro
         flushed_sequence: rows::number(connection, rows::FLUSHED_SEQUENCE).await?,
         segments: rows::segments(connection).await?,
         dropped: rows::dropped(connection).await?,
+        masks: deletions::masks(connection).await?,
         set_aside: None,
     };
     if rows::digest(&state.segments) != rows::number(connection, rows::DIGEST).await? {
@@ -161,6 +166,7 @@ async fn read(connection: &mut SqliteConnection) -> Result<CatalogState, RowErro
 async fn make(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
+    sqlx::raw_sql(deletions::SCHEMA).execute(&mut *transaction).await?;
     sqlx::query("INSERT INTO schema (version) VALUES (?)").bind(SCHEMA_VERSION).execute(&mut *transaction).await?;
     for name in [rows::FLUSHED_SEQUENCE, rows::TRUSTED, rows::DIGEST] {
         rows::set_number(&mut transaction, name, 0).await?;

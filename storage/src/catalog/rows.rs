@@ -5,6 +5,7 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Row, Sqlite, Transaction};
 
+use super::deletions::forget_masks;
 use super::{DroppedSegment, open};
 use crate::error::StorageError;
 use crate::segment::{Lineage, SegmentMeta};
@@ -138,6 +139,7 @@ pub(super) async fn drop_segment(transaction: &mut Transaction<'_, Sqlite>, id: 
     let Some(row) = wanted.fetch_optional(&mut **transaction).await? else { return Ok(false) };
     let meta = segment(&row)?;
     sqlx::query("DELETE FROM segments WHERE id = ?").bind(id as i64).execute(&mut **transaction).await?;
+    forget_masks(transaction, id).await?;
     change_digest(transaction, |digest| digest.wrapping_sub(u64::from(checksum(&meta)))).await?;
     add_dropped(transaction, &DroppedSegment { id, tenant: meta.tenant, day: meta.day }).await?;
     Ok(true)

@@ -33,7 +33,7 @@ pub fn merge_segments(
 }
 
 impl Segment {
-    /// All rows as one batch, in row order; what was written comes back.
+    /// All rows as one batch, in row order; what was written comes back, but for what was deleted since.
     ///
     /// # Errors
     /// `Io` or `Corrupt` when the segment cannot be read.
@@ -50,11 +50,9 @@ impl Segment {
         let specs: Vec<&ColumnSpec> = self.specs().iter().filter(|s| s.role == Role::Attribute).collect();
         let mut names: Vec<&str> = specs.iter().map(|s| s.column.as_str()).collect();
         names.extend([columns::RESIDUAL, columns::RESIDUAL_KINDS]);
-        #[allow(clippy::single_range_in_vec_init, reason = "one range of rows")]
-        let whole = [0..self.row_count()];
         let parquet = self.parquet()?;
-        let attributes = parquet.read(&whole, &names, PIECE_ROWS)?;
-        for (rows, piece) in self.read(&whole, &projection)?.zip(attributes) {
+        let attributes = parquet.read(self.present(), &names, PIECE_ROWS)?;
+        for (rows, piece) in self.read(self.present(), &projection)?.zip(attributes) {
             let (rows, piece) = (rows?, piece.map_err(|e| parquet.damaged(&e))?);
             let mut row = 0;
             for &(stream, count) in &rows.streams {

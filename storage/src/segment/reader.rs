@@ -42,6 +42,8 @@ pub struct Segment {
     /// Names of all labels and resource attributes of the streams, sorted.
     stream_names: Vec<Arc<str>>,
     runs: Vec<Run>,
+    /// The rows that are there: all but those that were deleted since it was written.
+    present: Vec<Range<u32>>,
     specs: Vec<ColumnSpec>,
     sparse_keys: Vec<String>,
     keys: Vec<Arc<str>>,
@@ -95,13 +97,14 @@ impl Segment {
         keys.sort();
         keys.dedup();
         Ok(Self {
-            meta,
             parquet_path,
             parquet_file,
             container,
             stream_names: stream_names(&streams),
             streams,
             runs,
+            present: united(std::slice::from_ref(&(0..meta.rows))),
+            meta,
             specs,
             sparse_keys,
             keys,
@@ -110,6 +113,57 @@ impl Segment {
             parquet: OnceLock::new(),
             cache: cache.clone(),
         })
+    }
+
+    /// Hides rows, `masked` in any order: no query sees them. Reads the runs that they are of.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` when these runs cannot be read.
+    pub(crate) fn mask(&mut self, masked: &[Range<u32>]) -> Result<(), StorageError> {
+        let masked = united(masked);
+        let mut runs = Vec::with_capacity(self.runs.len());
+        for run in &self.runs {
+            let present = without(std::slice::from_ref(&run.rows), &masked);
+            if present.first() == Some(&run.rows) {
+                runs.push(run.clone());
+                continue;
+            }
+            if !present.is_empty() {
+                self.cut(run, &present, &mut runs)?;
+            }
+        }
+        self.present = without(&self.present, &masked);
+        self.runs = runs;
+        Ok(())
+    }
+
+    /// The pieces of a run that are left.
+    fn cut(&self, run: &Run, present: &[Range<u32>], out: &mut Vec<Run>) -> Result<(), StorageError> {
+        let projection = Projection { message: true, ..Projection::default() };
+        let mut rows: Vec<(i64, u64)> = Vec::with_capacity((run.rows.end - run.rows.start) as usize);
+        for piece in self.read(std::slice::from_ref(&run.rows), &projection)? {
+            let piece = piece?;
+            let message_bytes = |at: usize| piece.message.as_ref().map_or(0, |message| message.value_length(at) as u64);
+            rows.extend(piece.timestamp.values().iter().enumerate().map(|(at, time)| (*time, message_bytes(at))));
+        }
+        for left in present {
+            let of_left = rows.get((left.start - run.rows.start) as usize..(left.end - run.rows.start) as usize);
+            let of_left = of_left.unwrap_or_default();
+            let (first, last) = (of_left.first().map_or(0, |row| row.0), of_left.last().map_or(0, |row| row.0));
+            let message_bytes = of_left.iter().map(|row| row.1).sum();
+            out.push(Run { stream: run.stream, rows: left.clone(), first, last, message_bytes });
+        }
+        Ok(())
+    }
+
+    /// The rows that are there.
+    pub(crate) fn present(&self) -> &[Range<u32>] {
+        &self.present
+    }
+
+    /// Whether rows are hidden.
+    pub(crate) fn is_masked(&self) -> bool {
+        self.present.iter().map(|rows| rows.end - rows.start).sum::<u32>() != self.meta.rows
     }
 
     /// What a segment says of itself in its index file: what a lost catalog is put together from. `index_crc32c` and
@@ -280,6 +334,7 @@ impl Segment {
         ranges: &[Range<u32>],
         projection: &Projection,
     ) -> Result<Box<dyn Iterator<Item = Result<Rows, StorageError>> + Send + 'a>, StorageError> {
+        let ranges = &within(ranges, &self.present);
         if ranges.is_empty() {
             return Ok(Box::new(std::iter::empty()));
         }
@@ -441,6 +496,51 @@ impl Segment {
         }
         Ok(())
     }
+}
+
+/// Ranges in order, those that touch as one.
+fn united(ranges: &[Range<u32>]) -> Vec<Range<u32>> {
+    let mut sorted: Vec<Range<u32>> = ranges.iter().filter(|range| !range.is_empty()).cloned().collect();
+    sorted.sort_unstable_by_key(|range| range.start);
+    let mut united: Vec<Range<u32>> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match united.last_mut() {
+            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+            _ => united.push(range),
+        }
+    }
+    united
+}
+
+/// What lies in both; all ascending.
+fn within(ranges: &[Range<u32>], others: &[Range<u32>]) -> Vec<Range<u32>> {
+    let mut out = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        let from = others.partition_point(|other| other.end <= range.start);
+        for other in others.get(from..).unwrap_or_default().iter().take_while(|other| other.start < range.end) {
+            out.push(range.start.max(other.start)..range.end.min(other.end));
+        }
+    }
+    out
+}
+
+/// What lies in `ranges` alone; all ascending.
+fn without(ranges: &[Range<u32>], others: &[Range<u32>]) -> Vec<Range<u32>> {
+    let mut out = Vec::new();
+    for range in ranges {
+        let mut start = range.start;
+        let from = others.partition_point(|other| other.end <= range.start);
+        for other in others.get(from..).unwrap_or_default().iter().take_while(|other| other.start < range.end) {
+            if start < other.start {
+                out.push(start..other.start);
+            }
+            start = other.end;
+        }
+        if start < range.end {
+            out.push(start..range.end);
+        }
+    }
+    out
 }
 
 /// Columns to read and what becomes of them.

@@ -32,7 +32,7 @@ pub(super) struct Upkeep {
     /// The journal up to here is in segments; its files go when the catalog is settled.
     release: Option<u64>,
     /// What a commit was to add whose outcome is not known: it failed, or whoever waited for it went away.
-    undecided: Option<Vec<Arc<Segment>>>,
+    pub(super) undecided: Option<Vec<Arc<Segment>>>,
 }
 
 impl Upkeep {
@@ -76,6 +76,7 @@ impl Shared {
         }
         self.flush_frozen(jobs).await?;
         self.expire().await?;
+        self.rewrite_masked(jobs).await?;
         self.compact(jobs, Effort::Background).await?;
         let mut upkeep = self.busy.lock().await;
         self.clean(&mut upkeep, jobs).await
@@ -100,7 +101,7 @@ impl Shared {
 
     /// Finds out what became of a commit whose outcome is not known: the catalog says, and the state follows it. What
     /// was committed is not committed again, so that no record is there twice.
-    async fn decide(&self, upkeep: &mut Upkeep) -> Result<(), StorageError> {
+    pub(super) async fn decide(&self, upkeep: &mut Upkeep) -> Result<(), StorageError> {
         if upkeep.undecided.is_none() {
             return Ok(());
         }
@@ -117,7 +118,13 @@ impl Shared {
 
     /// What queries see follows a commit, in one step: segments come and go, and those that were flushed take the place of
     /// their memtables. Returns how many went.
-    fn switch(&self, added: Vec<Arc<Segment>>, removed: &[u64], flushed_sequence: u64, upkeep: &mut Upkeep) -> usize {
+    pub(super) fn switch(
+        &self,
+        added: Vec<Arc<Segment>>,
+        removed: &[u64],
+        flushed_sequence: u64,
+        upkeep: &mut Upkeep,
+    ) -> usize {
         let mut state = self.write_state();
         let gone = state.remove(removed);
         let count = gone.len();
@@ -170,6 +177,7 @@ impl Shared {
 
     /// Compacts until nothing is due.
     pub(super) async fn compact_all(&self, jobs: &mpsc::Sender<Job>) -> Result<(), StorageError> {
+        self.rewrite_masked(jobs).await?;
         while self.compact(jobs, Effort::Full).await? > 0 {}
         let mut upkeep = self.busy.lock().await;
         self.clean(&mut upkeep, jobs).await
@@ -196,7 +204,7 @@ impl Shared {
         Ok(plan.len())
     }
 
-    async fn merge(&self, job: &MergeJob, upkeep: &mut Upkeep) -> Result<(), StorageError> {
+    pub(super) async fn merge(&self, job: &MergeJob, upkeep: &mut Upkeep) -> Result<(), StorageError> {
         let inputs: Vec<Arc<Segment>> = {
             let state = self.read_state();
             let of_tenant = state.segments.get(&job.tenant).map(Vec::as_slice).unwrap_or_default();
@@ -239,7 +247,7 @@ impl Shared {
     }
 
     /// Once the catalog is settled: journal files that nobody needs, and files of segments that nobody reads.
-    async fn clean(&self, upkeep: &mut Upkeep, jobs: &mpsc::Sender<Job>) -> Result<(), StorageError> {
+    pub(super) async fn clean(&self, upkeep: &mut Upkeep, jobs: &mpsc::Sender<Job>) -> Result<(), StorageError> {
         let nothing = upkeep.release.is_none() && upkeep.doomed.is_empty();
         if nothing || self.catalog.settle().await? == Settled::NotYet {
             return Ok(());

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 use super::keys::{Claim, Keys};
 use super::maintain::{Upkeep, remove_files};
 use super::{Shared, State, StoreConfig};
-use crate::catalog::{Catalog, CatalogState, Found, KeyUse, Recovery, Settled, key_hash, recover};
+use crate::catalog::{Catalog, CatalogState, Found, KeyUse, Masks, Recovery, Settled, key_hash, recover};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::StorageError;
@@ -95,7 +95,7 @@ async fn load(
 
     let mut state = State::default();
     let cache = SegmentCache::new(config.cache_bytes);
-    let lost = open_segments(disk, config, &recovery, &cache, &stats, &mut state);
+    let lost = open_segments(disk, config, (&recovery, &told.masks), &cache, &stats, &mut state);
     if !lost.is_empty() {
         let _settled = catalog.commit_removal(&lost).await?;
     }
@@ -248,7 +248,7 @@ fn found(
 fn open_segments(
     disk: &Arc<dyn Disk>,
     config: &StoreConfig,
-    recovery: &Recovery,
+    (recovery, masks): (&Recovery, &Masks),
     cache: &SegmentCache,
     stats: &Stats,
     state: &mut State,
@@ -256,7 +256,7 @@ fn open_segments(
     let mut lost = Vec::new();
     for meta in &recovery.segments {
         let path = segment_path(&segment_folder(&config.data, &meta.tenant, meta.day), meta.id);
-        match open_whole(disk, &path, meta, cache) {
+        match open_whole(disk, &path, meta, cache).and_then(|segment| masked(segment, masks)) {
             Ok(segment) => state.add(Arc::new(segment)),
             // What cannot be moved stays listed: what is not listed is deleted.
             Err(e) if set_aside(disk.as_ref(), &config.data, &path, &e, stats) => lost.push(meta.id),
@@ -264,6 +264,16 @@ fn open_segments(
         }
     }
     lost
+}
+
+/// Hides the rows of a segment that deletions took.
+pub(super) fn masked(mut segment: Segment, masks: &Masks) -> Result<Segment, StorageError> {
+    let rows: Vec<_> =
+        masks.iter().filter(|(id, _)| *id == segment.meta().id).flat_map(|(_, rows)| rows).cloned().collect();
+    if !rows.is_empty() {
+        segment.mask(&rows)?;
+    }
+    Ok(segment)
 }
 
 /// A segment whose Parquet file has lost its end is of no use either.
