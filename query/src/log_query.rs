@@ -4,7 +4,7 @@
 //! newest rows first, until no part that is left can hold anything newer than what was found. The second reads these few
 //! rows whole and runs them through the pipeline for their labels.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, hash_map};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -23,8 +23,10 @@ use crate::stats::Counters;
 
 /// Rows that one thread takes at a time.
 const PIECE_ROWS: u32 = 32_768;
-/// So many rows of a part are read by one thread.
+/// So many rows of a part are read at once, by several threads that share the columns.
 const ROWS_TOGETHER: u32 = 256;
+/// Into how many shares their attributes are cut.
+const ATTRIBUTE_SHARES: u32 = 4;
 /// Rows of the first wave of parts; each wave takes twice as many as the one before.
 const WAVE_ROWS: u64 = 262_144;
 
@@ -371,35 +373,86 @@ fn read_whole(
         work.extend(spans(ranges_of(rows)).into_iter().map(|ranges| (part, ranges)));
     }
     let pattern = names_pattern(&query.log.stages);
-    let projection =
-        Projection { observed: true, level: true, message: true, pattern, attributes: AttributeSelection::All };
-    let states = for_each(context.pool, &work, Vec::new, |wholes: &mut Vec<Whole>, (number, ranges)| {
-        let part = &selected[*number as usize];
-        for rows in part.part.read(ranges, Some(&part.wanted), &projection)? {
-            let rows = rows?;
-            context.look_at(&rows)?;
-            let before = wholes.len();
-            whole_rows(context, query, pipeline, *number, part, &rows, wholes);
-            let bytes = |whole: &Whole| {
-                whole.entry.line.len()
-                    + whole.labels.memory_bytes()
-                    + whole.entry.metadata.memory_bytes()
-                    + whole.entry.parsed.memory_bytes()
-                    + size_of::<Whole>()
-            };
-            context.budget.take(wholes[before..].iter().map(bytes).sum::<usize>() as u64)?;
-        }
-        Ok(())
-    })?;
-    let mut wholes: Vec<Whole> = states.into_iter().flatten().collect();
+    let tasks: Vec<(usize, Projection)> = (0..work.len())
+        .flat_map(|item| {
+            let (part, ranges) = &work[item];
+            let in_shares = are_few(ranges) && matches!(selected[*part as usize].part, Part::Segment(_));
+            projections(in_shares, pattern).into_iter().map(move |projection| (item, projection))
+        })
+        .collect();
+    // Rows that are read in shares wait for one another.
+    let states = for_each(
+        context.pool,
+        &tasks,
+        Default::default,
+        |(wholes, waiting): &mut (Vec<Whole>, Vec<(usize, Rows)>), (item, projection)| {
+            let (number, ranges) = &work[*item];
+            let part = &selected[*number as usize];
+            for rows in part.part.read(ranges, Some(&part.wanted), projection)? {
+                let rows = rows?;
+                if projection.message {
+                    context.look_at(&rows)?;
+                }
+                match projection.attributes {
+                    AttributeSelection::All => whole_rows(context, query, pipeline, (*number, part), &rows, wholes)?,
+                    _ => waiting.push((*item, rows)),
+                }
+            }
+            Ok(())
+        },
+    )?;
+    let (wholes, waiting): (Vec<_>, Vec<_>) = states.into_iter().unzip();
+    let mut wholes: Vec<Whole> = wholes.into_iter().flatten().collect();
+    for (item, rows) in together(waiting.into_iter().flatten()) {
+        let number = work[item].0;
+        whole_rows(context, query, pipeline, (number, &selected[number as usize]), &rows, &mut wholes)?;
+    }
     wholes.sort_unstable_by_key(|whole| whole.place);
     Ok(wholes)
+}
+
+/// What is read of rows: all at once, or text and attributes apart, by several threads.
+fn projections(in_shares: bool, pattern: bool) -> Vec<Projection> {
+    let all = Projection { observed: true, level: true, message: true, pattern, attributes: AttributeSelection::All };
+    if !in_shares {
+        return vec![all];
+    }
+    let share = |nth| Projection {
+        attributes: AttributeSelection::Share { nth, of: ATTRIBUTE_SHARES },
+        ..Projection::default()
+    };
+    let text = Projection { attributes: AttributeSelection::None, ..all };
+    std::iter::once(text).chain((0..ATTRIBUTE_SHARES).map(share)).collect()
+}
+
+/// The shares of each item as whole rows, in no order.
+fn together(shares: impl Iterator<Item = (usize, Rows)>) -> Vec<(usize, Rows)> {
+    let mut by_item: FxHashMap<(usize, u32), Rows> = FxHashMap::default();
+    for (item, share) in shares {
+        let first = share.ranges.first().map_or(0, |range| range.start);
+        match by_item.entry((item, first)) {
+            hash_map::Entry::Vacant(entry) => drop(entry.insert(share)),
+            hash_map::Entry::Occupied(mut entry) => {
+                let rows = entry.get_mut();
+                rows.attributes.extend(share.attributes);
+                rows.message = rows.message.take().or(share.message);
+                rows.level = rows.level.take().or(share.level);
+                rows.observed = rows.observed.take().or(share.observed);
+                rows.pattern = rows.pattern.take().or(share.pattern);
+            }
+        }
+    }
+    by_item.into_iter().map(|((item, _), rows)| (item, rows)).collect()
+}
+
+fn are_few(ranges: &[Range<u32>]) -> bool {
+    ranges.iter().map(|range| range.end - range.start).sum::<u32>() <= ROWS_TOGETHER
 }
 
 /// Cuts ranges where the part's rows are far enough apart that threads do not unpack the same pages. Few rows stay
 /// together: each thread would unpack the part's dictionaries anew for them.
 fn spans(ranges: Vec<Range<u32>>) -> Vec<Vec<Range<u32>>> {
-    if ranges.iter().map(|range| range.end - range.start).sum::<u32>() <= ROWS_TOGETHER {
+    if are_few(&ranges) {
         return vec![ranges];
     }
     let mut spans: Vec<Vec<Range<u32>>> = Vec::new();
@@ -419,11 +472,11 @@ fn whole_rows(
     context: &Context<'_>,
     query: &LogQuery,
     pipeline: &Pipeline,
-    number: u32,
-    part: &Selected,
+    (number, part): (u32, &Selected),
     rows: &Rows,
     wholes: &mut Vec<Whole>,
-) {
+) -> Result<(), QueryError> {
+    let before = wholes.len();
     let view = RowsView::new(rows, part.part.streams());
     let mut row = Row::new(&view).at(context.now);
     for (at, place) in row_numbers(&rows.ranges).into_iter().enumerate() {
@@ -440,6 +493,14 @@ fn whole_rows(
             entry: Entry { timestamp, line: row.into_line().into_owned(), metadata, parsed },
         });
     }
+    let bytes = |whole: &Whole| {
+        whole.entry.line.len()
+            + whole.labels.memory_bytes()
+            + whole.entry.metadata.memory_bytes()
+            + whole.entry.parsed.memory_bytes()
+            + size_of::<Whole>()
+    };
+    context.budget.take(wholes[before..].iter().map(bytes).sum::<usize>() as u64)
 }
 
 /// A row's labels as the answer shows them: those of the group, then structured metadata and parsed labels if they are

@@ -131,6 +131,13 @@ pub enum AttributeSelection {
     Keys(Vec<Arc<str>>),
     /// All that the rows have.
     All,
+    /// One of `of` parts of [`Self::All`], counted from 0: so that several threads read the columns of the same rows.
+    Share {
+        /// Which part.
+        nth: u32,
+        /// How many parts there are.
+        of: u32,
+    },
 }
 
 /// Rows read from a part, in columns of equal length, in ascending row order.

@@ -102,7 +102,8 @@ fn attributes(batch: &LogBatch, rows: &[u32], selection: &AttributeSelection) ->
     let wanted: Vec<bool> = match selection {
         AttributeSelection::None => return Vec::new(),
         AttributeSelection::Keys(keys) => batch.keys().iter().map(|k| keys.contains(k)).collect(),
-        AttributeSelection::All => vec![true; batch.keys().len()],
+        AttributeSelection::All | AttributeSelection::Share { nth: 0, .. } => vec![true; batch.keys().len()],
+        AttributeSelection::Share { .. } => return Vec::new(),
     };
     // Of a key that a row has twice, the first value counts.
     let mut values: Vec<Vec<(u32, Value<'_>)>> = vec![Vec::new(); batch.keys().len()];

@@ -381,6 +381,14 @@ impl Segment {
                 wanted.dense.sort_by(|a, b| a.0.cmp(&b.0));
                 wanted.all_sparse = true;
             }
+            AttributeSelection::Share { nth, of } => {
+                let mine = |(at, spec): (usize, &ColumnSpec)| {
+                    (at as u32 % of == *nth).then(|| (Arc::from(spec.key.as_str()), spec.clone()))
+                };
+                let attributes = self.specs.iter().filter(|spec| spec.role == Role::Attribute);
+                wanted.dense = attributes.enumerate().filter_map(mine).collect();
+                wanted.all_sparse = *nth == 0;
+            }
         }
         wanted.columns.extend(wanted.dense.iter().map(|(_, spec)| spec.column.clone()));
         if wanted.all_sparse || !wanted.sparse.is_empty() {
@@ -434,7 +442,11 @@ impl Segment {
             }
         }
         if let Some(residual) = ParquetFile::column(piece, columns::RESIDUAL) {
-            sparse_columns(residual, wanted, &mut attributes).ok_or_else(|| missing(columns::RESIDUAL))?;
+            let others: Vec<&str> = match &projection.attributes {
+                AttributeSelection::Share { .. } => self.specs.iter().map(|spec| spec.key.as_str()).collect(),
+                _ => Vec::new(),
+            };
+            sparse_columns(residual, wanted, &others, &mut attributes).ok_or_else(|| missing(columns::RESIDUAL))?;
         }
         let streams = runs::streams_of(&self.runs, &ranges);
         Ok(Rows { ranges, streams, timestamp, observed, level, message, pattern, attributes })
@@ -601,7 +613,12 @@ fn levels(column: &ArrayRef) -> Option<UInt8Array> {
 }
 
 /// Takes keys out of the residual map: those asked for, or all.
-fn sparse_columns(residual: &ArrayRef, wanted: &Wanted, out: &mut Vec<(Arc<str>, ArrayRef)>) -> Option<()> {
+fn sparse_columns(
+    residual: &ArrayRef,
+    wanted: &Wanted,
+    dense: &[&str],
+    out: &mut Vec<(Arc<str>, ArrayRef)>,
+) -> Option<()> {
     let map = residual.as_map_opt()?;
     let keys = map.keys().as_string_opt::<i32>()?;
     let values = map.values().as_string_opt::<i32>()?;
@@ -626,7 +643,7 @@ fn sparse_columns(residual: &ArrayRef, wanted: &Wanted, out: &mut Vec<(Arc<str>,
     found.sort_by(|a, b| a.0.cmp(&b.0));
     for (key, column) in found {
         // A key with a column of its own is here only where a row had it twice: the first value counts.
-        if !out.iter().any(|(k, _)| *k == key) {
+        if !out.iter().any(|(k, _)| *k == key) && !dense.contains(&key.as_ref()) {
             out.push((key, Arc::new(column.finish(map.len()))));
         }
     }
