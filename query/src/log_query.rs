@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use rustc_hash::FxHashMap;
+use storage::patterns::Verdict;
 use storage::{AttributeSelection, Part, Projection, Rows, RowsOf, Snapshot, TimeRange};
 
 use crate::engine::Context;
@@ -18,7 +19,7 @@ use crate::logql::LogExpr;
 use crate::logql::pipeline::{Category, Pipeline, Row};
 use crate::metadata::RowsView;
 use crate::parallel::for_each;
-use crate::scan::{Selected, names_pattern, pieces, projection, row_numbers, select};
+use crate::scan::{Selected, names_pattern, pieces, projection, ranges_of, row_numbers, select};
 use crate::stats::Counters;
 
 /// Rows that one thread takes at a time.
@@ -171,18 +172,6 @@ pub(crate) fn rows(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery)
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Ascending rows as ranges.
-fn ranges_of(rows: Vec<u32>) -> Vec<Range<u32>> {
-    let mut ranges: Vec<Range<u32>> = Vec::new();
-    for row in rows {
-        match ranges.last_mut() {
-            Some(last) if last.end == row => last.end += 1,
-            _ => ranges.push(row..row + 1),
-        }
-    }
-    ranges
-}
-
 /// The first pass: which rows.
 fn find(
     context: &Context<'_>,
@@ -253,7 +242,13 @@ fn find_in(
     top: &Mutex<Top>,
 ) -> Result<(), QueryError> {
     let mut hits: Vec<Found> = Vec::new();
-    for rows in part.part.read(ranges, Some(&part.wanted), &filters.projection)? {
+    let mut open: Vec<u32> = Vec::new();
+    let decided = part.verdicts.as_ref().filter(|_| !filters.labels);
+    let projection = match decided {
+        Some(_) => Projection { pattern: true, ..Projection::default() },
+        None => filters.projection.clone(),
+    };
+    for rows in part.part.read(ranges, Some(&part.wanted), &projection)? {
         let rows = rows?;
         context.look_at(&rows)?;
         let bar = top.lock().unwrap_or_else(PoisonError::into_inner).bar();
@@ -269,6 +264,14 @@ fn find_in(
         let candidates = (0..numbers.len()).filter(wanted);
         if filters.none {
             candidates.for_each(&mut hit);
+        } else if let (Some(verdicts), Some(patterns)) = (decided, &rows.pattern) {
+            for at in candidates {
+                match verdicts.get(patterns.keys().value(at) as usize) {
+                    Some(Verdict::Never) => {}
+                    Some(Verdict::Always) => hit(at),
+                    Some(Verdict::Perhaps) | None => open.push(numbers[at]),
+                }
+            }
         } else {
             let candidates = candidates.map(|at| at as u32).collect();
             filter_rows(context, filters, part, &rows, candidates, &mut hit);
@@ -276,7 +279,10 @@ fn find_in(
         let mut top = top.lock().unwrap_or_else(PoisonError::into_inner);
         hits.drain(..).for_each(|found| top.push(found));
     }
-    Ok(())
+    if open.is_empty() {
+        return Ok(());
+    }
+    find_in(context, query, filters, number, &part.undecided(), &ranges_of(open), top)
 }
 
 fn filter_rows(

@@ -4,16 +4,21 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use storage::patterns::{PatternTable, Verdict};
 use storage::{AttributeSelection, Part, Predicate, Projection, Snapshot, StorageError, Stream, TimeRange};
 
 use crate::engine::Context;
 use crate::error::QueryError;
 use crate::logql::format::stage_line;
 use crate::logql::pipeline::DUPLICATE_SUFFIX;
-use crate::logql::{LabelFilter, LogExpr, MatchOp, Matcher, Stage, literals};
+use crate::logql::regexp::literal_of;
+use crate::logql::{LabelFilter, LineFilter, LineFilterKind, LineOperand, LogExpr, MatchOp, Matcher, Stage, literals};
 use crate::metadata::{LEVEL, OBSERVED, PATTERN, RowsView};
 use crate::parallel::for_each;
 use crate::stats::Counters;
+
+/// Patterns are asked where at most one row in so many is left open by them.
+const OPEN_ONE_IN: u64 = 20;
 
 /// A part with what is wanted of it.
 #[derive(Debug, Clone)]
@@ -23,11 +28,18 @@ pub(crate) struct Selected {
     pub(crate) wanted: Vec<bool>,
     /// Ascending row ranges that can match.
     pub(crate) ranges: Vec<Range<u32>>,
+    /// For each pattern of the part, whether its lines pass the leading line filters; `None` where lines must be read.
+    pub(crate) verdicts: Option<Arc<Vec<Verdict>>>,
     /// Attributes of which a row must have one of the values.
     equalities: Vec<(Arc<str>, Vec<String>)>,
 }
 
 impl Selected {
+    /// The same, without what patterns say.
+    pub(crate) fn undecided(&self) -> Self {
+        Self { verdicts: None, ..self.clone() }
+    }
+
     /// Leaves the rows of `selected` that have the values that filters ask for by `=`, without looking up labels.
     pub(crate) fn keep_equal(&self, view: &RowsView<'_>, selected: &mut Vec<u32>) {
         for (key, values) in &self.equalities {
@@ -82,7 +94,61 @@ fn select_part(
         return Ok(None);
     }
     Counters::add(&counters.rows_considered, ranges.iter().map(|r| u64::from(r.end - r.start)).sum());
-    Ok(Some(Selected { part: part.clone(), wanted, ranges, equalities }))
+    let verdicts = verdicts(log, part)?.map(Arc::new);
+    Ok(Some(Selected { part: part.clone(), wanted, ranges, verdicts, equalities }))
+}
+
+/// What the part's patterns say about the leading line filters, where they decide most rows.
+fn verdicts(log: &LogExpr, part: &Part) -> Result<Option<Vec<Verdict>>, StorageError> {
+    let filters: Vec<&LineFilter> = log
+        .stages
+        .iter()
+        .map_while(|stage| if let Stage::LineFilter(filter) = stage { Some(filter) } else { None })
+        .collect();
+    if filters.is_empty() {
+        return Ok(None);
+    }
+    let Some(table) = part.patterns()? else { return Ok(None) };
+    let mut all = vec![Verdict::Always; table.rows().len()];
+    for filter in filters {
+        let of_filter = filter_verdicts(filter, &table);
+        // Worse is less: every filter must pass.
+        all.iter_mut().zip(of_filter).for_each(|(all, one)| *all = (*all).min(one));
+    }
+    let (mut open, mut rows) = (0, 0);
+    for (verdict, count) in all.iter().zip(table.rows()) {
+        rows += u64::from(*count);
+        open += if *verdict == Verdict::Perhaps { u64::from(*count) } else { 0 };
+    }
+    Ok((open * OPEN_ONE_IN <= rows).then_some(all))
+}
+
+fn filter_verdicts(filter: &LineFilter, table: &PatternTable) -> Vec<Verdict> {
+    let perhaps = || vec![Verdict::Perhaps; table.rows().len()];
+    let literal = |operand: &LineOperand| match (filter.kind, operand) {
+        (LineFilterKind::Contains, LineOperand::Text(text)) => Some(text.clone()),
+        (LineFilterKind::Regex, LineOperand::Text(text)) => literal_of(text),
+        _ => None,
+    };
+    let literals: Option<Vec<String>> = filter.operands.iter().map(literal).collect();
+    // The empty text has rules of its own.
+    let Some(literals) = literals.filter(|literals| literals.iter().all(|text| !text.is_empty())) else {
+        return perhaps();
+    };
+    let mut any = vec![Verdict::Never; table.rows().len()];
+    for literal in literals {
+        any.iter_mut().zip(table.verdicts(&literal)).for_each(|(any, one)| *any = (*any).max(one));
+    }
+    if filter.negated {
+        any.iter_mut().for_each(|verdict| {
+            *verdict = match verdict {
+                Verdict::Never => Verdict::Always,
+                Verdict::Perhaps => Verdict::Perhaps,
+                Verdict::Always => Verdict::Never,
+            }
+        });
+    }
+    any
 }
 
 /// Which streams the matchers want; a missing label counts as empty.
@@ -185,6 +251,18 @@ pub(crate) fn projection(names: Option<&[&str]>, message: bool, pattern: bool) -
 /// The number of each row of the ranges.
 pub(crate) fn row_numbers(ranges: &[Range<u32>]) -> Vec<u32> {
     ranges.iter().cloned().flatten().collect()
+}
+
+/// Ascending rows as ranges.
+pub(crate) fn ranges_of(rows: Vec<u32>) -> Vec<Range<u32>> {
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for row in rows {
+        match ranges.last_mut() {
+            Some(last) if last.end == row => last.end += 1,
+            _ => ranges.push(row..row + 1),
+        }
+    }
+    ranges
 }
 
 /// Cuts ranges into pieces of about `rows` rows, for threads to share.

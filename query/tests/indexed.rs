@@ -49,8 +49,12 @@ fn token() -> impl Strategy<Value = String> {
 }
 
 fn line() -> impl Strategy<Value = String> {
-    prop::collection::vec((token(), select(vec![" ", "", "-", "_", "="])), 1..7)
-        .prop_map(|tokens| tokens.into_iter().map(|(token, after)| token + after).collect())
+    let random = prop::collection::vec((token(), select(vec![" ", "", "-", "_", "="])), 1..7)
+        .prop_map(|tokens| tokens.into_iter().map(|(token, after)| token + after).collect());
+    let statements =
+        vec!["session # opened for user #", "disk # is nearly full, # left", "request # took #ms: refused"];
+    let statement = (select(statements), 0..1000_u32).prop_map(|(text, n)| text.replace('#', &n.to_string()));
+    prop_oneof![2 => random, 1 => statement]
 }
 
 /// A piece of one of the lines, or something that is in none of them.
@@ -149,6 +153,35 @@ impl House {
         found.sort();
         found
     }
+}
+
+/// Words that no value has are counted by the patterns of lines; their text is not read.
+#[test]
+fn patterns_count_words() {
+    let lines: Vec<String> = (0..40)
+        .map(|n| [format!("session {n} opened for user u{n}"), format!("disk {n} is nearly full")][n % 2].clone())
+        .collect();
+    let house = House::new(&lines);
+    house.runtime.block_on(house.store.flush(true)).unwrap();
+    for (filter, has) in [
+        ("|= \"nearly\"", &(|line: &str| line.contains("nearly")) as &dyn Fn(&str) -> bool),
+        ("!= \"nearly full\"", &|line: &str| !line.contains("nearly full")),
+        ("|= \"opened\" or \"nearly\" != \"disk\"", &|line: &str| line.contains("opened")),
+    ] {
+        let query = format!("{{app=~\".+\"}} {filter}");
+        let expected = house.naive(has);
+        assert_eq!(house.ask(&query), expected, "{filter}");
+        let Expr::Metric(expr) = parse(&format!("sum(count_over_time({query}[100d]))")).unwrap() else {
+            panic!("a log query")
+        };
+        let request = Request::Metric { expr, steps: Steps::instant(99 * 86_400 * SECOND) };
+        let snapshot = house.store.snapshot(&Tenant::default(), None);
+        let (answer, stats) = house.engine.run(&snapshot, &request, &house.engine.budget(), 0).unwrap();
+        let Answer::Series { series, .. } = answer else { panic!("no series") };
+        assert_eq!(series[0].points[0].1 as usize, expected.len(), "{filter}");
+        assert_eq!((stats.bytes_read, stats.rows_matched as usize), (0, expected.len()), "{filter}");
+    }
+    house.runtime.block_on(house.store.close()).unwrap();
 }
 
 proptest! {

@@ -14,6 +14,7 @@ use arrow::datatypes::Int32Type;
 use crate::batch::{Stream, ValueKind};
 use crate::error::StorageError;
 use crate::memtable::MemoryPart;
+use crate::patterns::PatternTable;
 use crate::segment::Segment;
 
 /// Nanoseconds since 1970; `start` is inside, `end` is not.
@@ -230,6 +231,17 @@ impl Part {
         match self {
             Self::Memory(part) => Ok(part.prune(predicate)),
             Self::Segment(part) => part.prune(predicate),
+        }
+    }
+
+    /// The patterns of its rows, where they are known ahead: what [`Rows::pattern`] has numbers of.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` when they cannot be read.
+    pub fn patterns(&self) -> Result<Option<Arc<PatternTable>>, StorageError> {
+        match self {
+            Self::Memory(_) => Ok(None),
+            Self::Segment(segment) => segment.patterns().map(Some),
         }
     }
 

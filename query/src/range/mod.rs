@@ -16,6 +16,7 @@ mod windows;
 use std::ops::Range;
 
 use arrow::array::StringArray;
+use storage::patterns::Verdict;
 use storage::{Part, Projection, Rows, Snapshot, Stream};
 
 pub use windows::Steps;
@@ -32,7 +33,7 @@ use crate::logql::vector::{Series, aggregate};
 use crate::logql::{Conversion, RangeAggregation, VectorAggregation, VectorOp};
 use crate::metadata::{Column, LEVEL, OBSERVED, PATTERN, RowsView, StreamOnly};
 use crate::parallel::for_each;
-use crate::scan::{Selected, names_pattern, pieces, projection, select};
+use crate::scan::{Selected, names_pattern, pieces, projection, ranges_of, select};
 use crate::stats::Counters;
 
 /// Rows that one thread takes at a time, at least.
@@ -153,6 +154,9 @@ fn read(
         |reader, work| {
             match work {
                 Work::Runs(part, runs) => reader.runs(part, runs)?,
+                Work::Rows(part, ranges) if part.verdicts.is_some() && plan.lines_alone => {
+                    reader.decided_rows(context, part, ranges)?;
+                }
                 Work::Rows(part, ranges) => {
                     for rows in part.part.read(ranges, Some(&part.wanted), &plan.projection)? {
                         let rows = rows?;
@@ -183,6 +187,8 @@ struct Plan<'p> {
     projection: Projection,
     /// There are no filters at all.
     all_lines: bool,
+    /// Only the leading line filters look at the text.
+    lines_alone: bool,
 }
 
 /// Neighbouring runs of a part, by their numbers.
@@ -220,7 +226,8 @@ impl<'p> Plan<'p> {
             Some(names) => Some(names.iter().map(String::as_str).chain(number).collect::<Vec<_>>()),
             None => extractor.metadata_names(),
         };
-        let message = !lines.is_empty() || counts_bytes || (names.is_none() && pipeline.reads_line());
+        let beside_lines = counts_bytes || (names.is_none() && pipeline.reads_line());
+        let message = !lines.is_empty() || beside_lines;
         let pattern = names_pattern(&range.log.stages)
             || matches!(extractor.group_by(), GroupBy::By(names) if names.iter().any(|name| name == PATTERN));
         let projection = projection(read.as_deref(), message, pattern);
@@ -229,6 +236,7 @@ impl<'p> Plan<'p> {
             extractor,
             steps,
             windows: Windows::new(steps, range.range_ns, range.offset_ns),
+            lines_alone: !lines.is_empty() && !beside_lines,
             all_lines: pipeline.is_noop() && !matches!(extractor.value(), SampleValue::Label(..)),
             lines,
             counts_bytes,
@@ -378,13 +386,64 @@ impl<'p> Reader<'p> {
         Ok(())
     }
 
+    /// Rows of which patterns say mostly whether they pass the line filters; the text is read of the others alone.
+    fn decided_rows(
+        &mut self,
+        context: &Context<'_>,
+        selected: &Selected,
+        ranges: &[Range<u32>],
+    ) -> Result<(), QueryError> {
+        let projection = Projection { message: false, pattern: true, ..self.plan.projection.clone() };
+        let verdicts = selected.verdicts.as_deref().map_or(&[][..], Vec::as_slice);
+        let mut open = Vec::new();
+        for rows in selected.part.read(ranges, Some(&selected.wanted), &projection)? {
+            let rows = rows?;
+            context.look_at(&rows)?;
+            self.select_decided(&rows, verdicts, &mut open);
+            self.selected_rows(context, selected, &rows)?;
+        }
+        if !open.is_empty() {
+            for rows in selected.part.read(&ranges_of(open), Some(&selected.wanted), &self.plan.projection)? {
+                let rows = rows?;
+                context.look_at(&rows)?;
+                self.rows(context, selected, &rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows whose time is wanted and whose pattern says that they pass; those of which it does not say go to `open`.
+    fn select_decided(&mut self, rows: &Rows, verdicts: &[Verdict], open: &mut Vec<u32>) {
+        self.selected.clear();
+        let Some(patterns) = &rows.pattern else { return };
+        let numbers = rows.ranges.iter().cloned().flatten();
+        for (at, (number, (&time, &pattern))) in
+            numbers.zip(rows.timestamp.values().iter().zip(patterns.keys().values())).enumerate()
+        {
+            match verdicts.get(pattern as usize) {
+                Some(Verdict::Never) => {}
+                Some(Verdict::Always) => {
+                    if self.windows.steps_of(time).is_some() {
+                        self.selected.push(at as u32);
+                    }
+                }
+                Some(Verdict::Perhaps) | None => open.push(number),
+            }
+        }
+    }
+
     fn rows(&mut self, context: &Context<'_>, selected: &Selected, rows: &Rows) -> Result<(), QueryError> {
+        self.select(rows);
+        self.selected_rows(context, selected, rows)
+    }
+
+    /// Takes in the rows that were selected.
+    fn selected_rows(&mut self, context: &Context<'_>, selected: &Selected, rows: &Rows) -> Result<(), QueryError> {
         let part = &selected.part;
         if self.coder.is_full() {
             self.coder = Coder::new(self.plan.names.clone().unwrap_or_default());
             self.forget();
         }
-        self.select(rows);
         if self.selected.is_empty() {
             return Ok(());
         }

@@ -5,6 +5,7 @@
 //! units behind one, belong to it. Neighbouring values with nothing but space, a comma or a dash between them are one.
 
 use super::WILDCARD;
+use super::vocabulary::Vocabulary;
 
 /// Words beyond this are one value.
 const WORDS_MAX: usize = 128;
@@ -53,6 +54,8 @@ struct Word {
     kind: Kind,
     /// It has a dot and could be a host's name.
     host: bool,
+    /// It has letters that hex digits do not have.
+    has_words: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +75,8 @@ pub(crate) struct FormMaker {
 }
 
 impl FormMaker {
-    /// The form of a line, as UTF-8.
-    pub(crate) fn form(&mut self, line: &str) -> &[u8] {
+    /// The form of a line, as UTF-8, and whether all of the line is in it; the words of its values go into `vocabulary`.
+    pub(crate) fn form(&mut self, line: &str, vocabulary: &mut Vocabulary) -> (&[u8], bool) {
         let line = line.trim_ascii_end();
         let cut = line.floor_char_boundary(LINE_BYTES_MAX);
         let (head, mut is_cut) = (line.as_bytes().get(..cut).unwrap_or_default(), cut < line.len());
@@ -87,8 +90,8 @@ impl FormMaker {
             self.words.push(word);
         }
         self.mark_neighbours(head);
-        self.write(head, is_cut);
-        &self.form
+        self.write(head, is_cut, vocabulary);
+        (&self.form, !is_cut)
     }
 
     /// Dates and hosts are values because of what stands beside them.
@@ -120,7 +123,7 @@ impl FormMaker {
         })
     }
 
-    fn write(&mut self, line: &[u8], is_cut: bool) {
+    fn write(&mut self, line: &[u8], is_cut: bool, vocabulary: &mut Vocabulary) {
         self.form.clear();
         let mut end = 0;
         let mut after_value = false;
@@ -139,6 +142,9 @@ impl FormMaker {
                 Kind::Unit => after_value && only_space,
                 Kind::Text | Kind::Date => false,
             };
+            if word.has_words && (joins || word.kind == Kind::Value) {
+                vocabulary.add(line.get(start..word_end).unwrap_or_default());
+            }
             if !joins {
                 self.form.extend_from_slice(gap);
                 if word.kind == Kind::Value {
@@ -180,7 +186,13 @@ fn next_word(line: &[u8], at: &mut usize) -> Option<Word> {
     let start = *at + skipped;
     if start > 0 && line.get(start - 1..start + 2) == Some(WILDCARD.as_bytes()) {
         *at = start + 2;
-        return Some(Word { start: start as u32 - 1, end: start as u32 + 2, kind: Kind::Value, host: false });
+        return Some(Word {
+            start: start as u32 - 1,
+            end: start as u32 + 2,
+            kind: Kind::Value,
+            host: false,
+            has_words: false,
+        });
     }
     let mut seen = 0;
     let mut end = start;
@@ -205,7 +217,7 @@ fn next_word(line: &[u8], at: &mut usize) -> Option<Word> {
         Kind::Text
     };
     let host = seen & DOT != 0 && seen & NOT_HOST == 0;
-    Some(Word { start: start as u32, end: end as u32, kind, host })
+    Some(Word { start: start as u32, end: end as u32, kind, host, has_words: seen & NOT_HEX != 0 })
 }
 
 fn short_kind(word: &[u8]) -> Kind {
@@ -223,7 +235,7 @@ mod tests {
     use super::*;
 
     fn form(line: &str) -> String {
-        String::from_utf8_lossy(FormMaker::default().form(line)).into_owned()
+        String::from_utf8_lossy(FormMaker::default().form(line, &mut Vocabulary::default()).0).into_owned()
     }
 
     #[test]

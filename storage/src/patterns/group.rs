@@ -11,6 +11,7 @@ use std::hash::Hash;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::WILDCARD;
+use super::vocabulary::Vocabulary;
 
 /// So many different words at a place are words of as many statements; more are values. The first word names the
 /// statement however many there are.
@@ -28,15 +29,16 @@ struct Pieces {
 }
 
 /// Groups forms, each with how often it came. Answers for each form the number of its pattern, and the patterns' texts.
-/// The same forms give the same answer, in whatever order they come.
-pub(super) fn group(forms: &[(&str, u64)]) -> (Vec<u32>, Vec<String>) {
+/// The same forms give the same answer, in whatever order they come. Words that turn out to be values go into
+/// `vocabulary`.
+pub(super) fn group(forms: &[(&str, u64)], vocabulary: &mut Vocabulary) -> (Vec<u32>, Vec<String>) {
     let mut texts = Texts::default();
     let pieces: Vec<Pieces> = forms.iter().map(|(form, count)| pieces(form, *count, &mut texts)).collect();
     let mut found: HashMap<String, u32, FxBuildHasher> = HashMap::default();
     let mut patterns: Vec<String> = Vec::new();
     let mut of_form = vec![0; forms.len()];
     let mut take = |members: &[u32]| {
-        let text = generalise(&pieces, members, &texts);
+        let text = generalise(&pieces, members, &texts, vocabulary);
         let number = *found.entry(text).or_insert_with_key(|text| {
             patterns.push(text.clone());
             patterns.len() as u32 - 1
@@ -131,7 +133,7 @@ fn different(pieces: &[Pieces], members: &[u32], place: usize) -> Option<usize> 
 }
 
 /// The text that all members have: words and what is between them where it is the same, else [`WILDCARD`].
-fn generalise(pieces: &[Pieces], members: &[u32], texts: &Texts<'_>) -> String {
+fn generalise(pieces: &[Pieces], members: &[u32], texts: &Texts<'_>, vocabulary: &mut Vocabulary) -> String {
     let Some(first) = members.first().map(|first| &pieces[*first as usize]) else { return String::new() };
     let same = |of: &dyn Fn(&Pieces) -> u32| {
         let one = of(first);
@@ -148,10 +150,20 @@ fn generalise(pieces: &[Pieces], members: &[u32], texts: &Texts<'_>) -> String {
         None => wildcard(&mut pattern),
     };
     for place in 0..first.gaps.len() {
-        put(same(&|form| form.gaps[place]).map(|gap| texts.get(gap)));
+        let gap = same(&|form| form.gaps[place]);
+        put(gap.map(|gap| texts.get(gap)));
+        if gap.is_none() {
+            members
+                .iter()
+                .for_each(|member| vocabulary.add(texts.get(pieces[*member as usize].gaps[place]).as_bytes()));
+        }
         if place < first.words.len() {
-            let word = same(&|form| form.words[place]).filter(|word| *word != VALUE);
-            put(Some(word.map_or(WILDCARD, |word| texts.get(word))));
+            let word = same(&|form| form.words[place]);
+            put(Some(word.filter(|word| *word != VALUE).map_or(WILDCARD, |word| texts.get(word))));
+            if word.is_none() {
+                let words = members.iter().map(|member| pieces[*member as usize].words[place]);
+                words.filter(|word| *word != VALUE).for_each(|word| vocabulary.add(texts.get(word).as_bytes()));
+            }
         }
     }
     pattern
@@ -231,7 +243,7 @@ mod tests {
     use super::*;
 
     fn texts(forms: &[(&str, u64)]) -> Vec<String> {
-        let (of_form, patterns) = group(forms);
+        let (of_form, patterns) = group(forms, &mut Vocabulary::default());
         of_form.into_iter().map(|pattern| patterns[pattern as usize].clone()).collect()
     }
 

@@ -8,16 +8,20 @@
 
 mod form;
 mod group;
+mod table;
+mod vocabulary;
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{DictionaryArray, Int32Array, StringArray};
 use arrow::datatypes::Int32Type;
 use hashbrown::HashTable;
-use rustc_hash::FxBuildHasher;
 
 use self::form::FormMaker;
+use self::vocabulary::{Vocabulary, hash};
+
+pub(crate) use self::table::StoredPatterns;
+pub use self::table::{PatternTable, Verdict};
 
 /// Stands for a value in a pattern.
 pub const WILDCARD: &str = "<_>";
@@ -34,41 +38,53 @@ const SHORT_FORM_BYTES: usize = 24;
 #[derive(Debug, Default)]
 pub struct PatternMiner {
     maker: FormMaker,
-    forms: Vec<(Box<str>, u64)>,
-    numbers: HashTable<u32>,
+    forms: Forms,
+    vocabulary: Vocabulary,
+}
+
+/// A form that came by.
+#[derive(Debug)]
+struct Form {
+    text: Box<str>,
+    lines: u64,
+    /// Not all of its lines is in it.
+    open: bool,
 }
 
 impl PatternMiner {
     /// Takes a line; the number of its form.
     pub fn line(&mut self, line: &str) -> u32 {
-        let form = self.maker.form(line);
-        let number = number_of(&mut self.numbers, &mut self.forms, form);
-        self.forms[number as usize].1 += 1;
-        number
+        let (form, is_whole) = self.maker.form(line, &mut self.vocabulary);
+        self.forms.count(form, 1, !is_whole)
     }
 
-    /// Takes a pattern that was found elsewhere in `count` lines; the number of its form.
-    pub fn pattern(&mut self, pattern: &str, count: u64) -> u32 {
-        let number = number_of(&mut self.numbers, &mut self.forms, pattern.as_bytes());
-        self.forms[number as usize].1 += count;
-        number
+    /// Takes a pattern that was found elsewhere in `lines` lines; the number of its form.
+    pub fn pattern(&mut self, pattern: &str, lines: u64) -> u32 {
+        self.forms.count(pattern.as_bytes(), lines, true)
     }
 
     /// The patterns of all forms.
-    pub fn finish(&self) -> Patterns {
-        let forms: Vec<(&str, u64)> = self.forms.iter().map(|(form, count)| (form.as_ref(), *count)).collect();
-        let (mut of_form, mut texts) = group::group(&forms);
-        let mut lines: Vec<(u64, usize)> = (0..texts.len()).map(|pattern| (0, pattern)).collect();
-        for ((_, count), pattern) in forms.iter().zip(&of_form) {
-            lines[*pattern as usize].0 += count;
+    pub fn finish(mut self) -> Patterns {
+        let forms: Vec<(&str, u64)> = self.forms.all.iter().map(|form| (form.text.as_ref(), form.lines)).collect();
+        let (mut of_form, mut texts) = group::group(&forms, &mut self.vocabulary);
+        let mut found: Vec<(u64, bool, usize)> = (0..texts.len()).map(|pattern| (0, false, pattern)).collect();
+        for (form, pattern) in self.forms.all.iter().zip(&of_form) {
+            let found = &mut found[*pattern as usize];
+            found.0 += form.lines;
+            found.1 |= form.open;
         }
         // Small numbers pack best.
-        lines.sort_unstable_by_key(|(count, pattern)| (std::cmp::Reverse(*count), *pattern));
+        found.sort_unstable_by_key(|(lines, _, pattern)| (std::cmp::Reverse(*lines), *pattern));
         let mut place: Vec<u32> = vec![0; texts.len()];
-        (0..).zip(&lines).for_each(|(at, (_, pattern))| place[*pattern] = at);
+        (0..).zip(&found).for_each(|(at, (_, _, pattern))| place[*pattern] = at);
         of_form.iter_mut().for_each(|pattern| *pattern = place[*pattern as usize]);
-        texts = lines.iter().map(|(_, pattern)| std::mem::take(&mut texts[*pattern])).collect();
-        Patterns { of_form, texts }
+        let stored = StoredPatterns {
+            patterns: found.iter().map(|(_, _, pattern)| std::mem::take(&mut texts[*pattern])).collect(),
+            rows: found.iter().map(|(lines, _, _)| u32::try_from(*lines).unwrap_or(u32::MAX)).collect(),
+            open: (0..).zip(&found).filter(|(_, (_, open, _))| *open).map(|(at, _)| at).collect(),
+            words: self.vocabulary.text().map(str::to_owned),
+        };
+        Patterns { of_form, stored }
     }
 }
 
@@ -77,7 +93,7 @@ impl PatternMiner {
 pub struct Patterns {
     /// By number of form.
     of_form: Vec<u32>,
-    texts: Vec<String>,
+    stored: StoredPatterns,
 }
 
 impl Patterns {
@@ -88,51 +104,58 @@ impl Patterns {
 
     /// The distinct patterns, the most frequent first.
     pub fn texts(&self) -> &[String] {
-        &self.texts
+        &self.stored.patterns
     }
 
-    /// The distinct patterns, the most frequent first.
-    pub(crate) fn into_texts(self) -> Vec<String> {
-        self.texts
+    /// What an index file keeps.
+    pub(crate) fn into_stored(self) -> StoredPatterns {
+        self.stored
     }
 
     /// The patterns of rows with these forms.
     pub(crate) fn column(&self, forms: &[u32]) -> DictionaryArray<Int32Type> {
         let keys = forms.iter().map(|form| self.of_form(*form) as i32);
-        let texts = StringArray::from_iter_values(&self.texts);
+        let texts = StringArray::from_iter_values(self.texts());
         DictionaryArray::new(Int32Array::from_iter_values(keys), Arc::new(texts))
     }
 }
 
-fn number_of(numbers: &mut HashTable<u32>, forms: &mut Vec<(Box<str>, u64)>, form: &[u8]) -> u32 {
-    let hash = hash(form);
-    if let Some(number) = numbers.find(hash, |at| forms[*at as usize].0.as_bytes() == form) {
-        return *number;
-    }
-    let text = match forms.len() {
-        FORMS_MAX.. if form.len() > SHORT_FORM_BYTES && !form.ends_with(WILDCARD.as_bytes()) => {
-            let text = String::from_utf8_lossy(form);
-            let start = text.get(..text.floor_char_boundary(SHORT_FORM_BYTES)).unwrap_or_default();
-            // A wildcard that is cut in two would be text.
-            let start = start.trim_end_matches("<_").trim_end_matches('<');
-            let short = format!("{start}{WILDCARD}").replace("<_><_>", WILDCARD);
-            return number_of(numbers, forms, short.as_bytes());
-        }
-        SHORT_FORMS_MAX.. if form != ANYTHING.as_bytes() => {
-            return number_of(numbers, forms, ANYTHING.as_bytes());
-        }
-        _ => String::from_utf8_lossy(form).into_owned().into_boxed_str(),
-    };
-    let number = forms.len() as u32;
-    forms.push((text, 0));
-    numbers.insert_unique(hash, number, |at| self::hash(forms[*at as usize].0.as_bytes()));
-    number
+/// The forms that came by, each with a number.
+#[derive(Debug, Default)]
+struct Forms {
+    all: Vec<Form>,
+    numbers: HashTable<u32>,
 }
 
-fn hash(form: &[u8]) -> u64 {
-    let mut hasher = FxBuildHasher.build_hasher();
-    hasher.write(form);
-    hasher.finish()
+impl Forms {
+    /// Counts lines of a form.
+    fn count(&mut self, form: &[u8], lines: u64, open: bool) -> u32 {
+        let hash = hash(form);
+        let all = &self.all;
+        if let Some(&number) = self.numbers.find(hash, |at| all[*at as usize].text.as_bytes() == form) {
+            let known = &mut self.all[number as usize];
+            known.lines += lines;
+            known.open |= open;
+            return number;
+        }
+        let text = match self.all.len() {
+            FORMS_MAX.. if form.len() > SHORT_FORM_BYTES && !form.ends_with(WILDCARD.as_bytes()) => {
+                let text = String::from_utf8_lossy(form);
+                let start = text.get(..text.floor_char_boundary(SHORT_FORM_BYTES)).unwrap_or_default();
+                // A wildcard that is cut in two would be text.
+                let start = start.trim_end_matches("<_").trim_end_matches('<');
+                let short = format!("{start}{WILDCARD}").replace("<_><_>", WILDCARD);
+                return self.count(short.as_bytes(), lines, true);
+            }
+            SHORT_FORMS_MAX.. if form != ANYTHING.as_bytes() => return self.count(ANYTHING.as_bytes(), lines, true),
+            _ => String::from_utf8_lossy(form).into_owned().into_boxed_str(),
+        };
+        let number = self.all.len() as u32;
+        self.all.push(Form { text, lines, open });
+        let all = &self.all;
+        self.numbers.insert_unique(hash, number, |at| self::hash(all[*at as usize].text.as_bytes()));
+        number
+    }
 }
 
 #[cfg(test)]
@@ -172,6 +195,56 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn verdicts_hold_for_every_line(
+            lines in prop::collection::vec(
+                prop::collection::vec((
+                    prop::sample::select(vec![
+                        "alpha", "beta", "alphabeta", "gamma", "x1alpha", "/usr/beta", "12", "deadbeef12", "seconds", "Jan",
+                        "né", "ann", "bob", "cid", "dan", "eve", "fay", "(7)", "a.gamma:80", "<_>",
+                    ]),
+                    prop::sample::select(vec![" ", "=", ": ", ", ", " - ", "-", ""]),
+                ), 0..6).prop_map(|words| words.into_iter().flat_map(|(word, gap)| [word, gap]).collect::<String>()),
+                1..60,
+            ),
+            needles in prop::collection::vec("alpha|beta|lph|gamma|alpha=beta|beta: gamma|ann|an|seconds|ec|x1|bob - |, alpha| eve|sr", 1..5),
+        ) {
+            let mut miner = PatternMiner::default();
+            let forms: Vec<u32> = lines.iter().map(|line| miner.line(line)).collect();
+            let patterns = miner.finish();
+            let numbers: Vec<usize> = forms.iter().map(|form| patterns.of_form(*form)).collect();
+            let table = PatternTable::new(patterns.into_stored());
+            for needle in needles {
+                let verdicts = table.verdicts(&needle);
+                for (line, number) in lines.iter().zip(&numbers) {
+                    let right = match verdicts[*number] {
+                        Verdict::Never => !line.contains(&needle),
+                        Verdict::Perhaps => true,
+                        Verdict::Always => line.contains(&needle),
+                    };
+                    prop_assert!(right, "{:?} of {:?} in {:?}", verdicts[*number], needle, line);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_decide_words_that_no_value_has() {
+        let mut miner = PatternMiner::default();
+        for i in 0..50 {
+            miner.line(&format!("user u{i} has logged in from host{i}.example.org"));
+            miner.line(&format!("disk {i} is full"));
+        }
+        let table = PatternTable::new(miner.finish().into_stored());
+        assert_eq!(table.rows(), [50, 50]);
+        let verdicts = |needle: &str| table.verdicts(needle);
+        assert!(verdicts("logged").contains(&Verdict::Always));
+        assert!(verdicts("logged").contains(&Verdict::Never));
+        assert!(verdicts("nowhere").iter().all(|v| *v == Verdict::Never));
+        assert!(verdicts("example").iter().all(|v| *v == Verdict::Perhaps));
+    }
+
     #[test]
     fn the_order_of_lines_does_not_matter() {
         let lines: Vec<String> =
@@ -192,9 +265,10 @@ mod tests {
         for n in 0..100_000 {
             miner.line(&format!("{} {} {}", word(n), word(n / 3), word(n / 7)));
         }
-        assert!(miner.forms.len() <= SHORT_FORMS_MAX + 1);
-        assert_eq!(miner.forms.iter().map(|(_, count)| count).sum::<u64>(), 100_000);
+        let forms = miner.forms.all.len();
+        assert!(forms <= SHORT_FORMS_MAX + 1);
+        assert_eq!(miner.forms.all.iter().map(|form| form.lines).sum::<u64>(), 100_000);
         let patterns = miner.finish();
-        assert!((0..miner.forms.len() as u32).all(|form| patterns.of_form(form) < patterns.texts().len()));
+        assert!((0..forms as u32).all(|form| patterns.of_form(form) < patterns.texts().len()));
     }
 }

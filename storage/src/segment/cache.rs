@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, StringArray};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::error::StorageError;
 use crate::index::words::Words;
+use crate::patterns::PatternTable;
 
 /// Entries that a cache expects; it takes more.
 const ENTRIES: usize = 4096;
@@ -17,7 +17,7 @@ const ENTRIES: usize = 4096;
 pub struct SegmentCache {
     words: Arc<Cache<u64, Arc<Words>, Bytes>>,
     filters: Arc<Cache<u64, Arc<Vec<u8>>, Bytes>>,
-    patterns: Arc<Cache<u64, Arc<StringArray>, Bytes>>,
+    patterns: Arc<Cache<u64, Arc<PatternTable>, Bytes>>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,9 +35,9 @@ impl Weighter<u64, Arc<Vec<u8>>> for Bytes {
     }
 }
 
-impl Weighter<u64, Arc<StringArray>> for Bytes {
-    fn weight(&self, _: &u64, texts: &Arc<StringArray>) -> u64 {
-        texts.get_array_memory_size() as u64 + 64
+impl Weighter<u64, Arc<PatternTable>> for Bytes {
+    fn weight(&self, _: &u64, table: &Arc<PatternTable>) -> u64 {
+        table.memory_bytes() as u64 + 64
     }
 }
 
@@ -66,8 +66,8 @@ impl SegmentCache {
     pub(super) fn patterns(
         &self,
         segment: u64,
-        load: impl FnOnce() -> Result<StringArray, StorageError>,
-    ) -> Result<Arc<StringArray>, StorageError> {
+        load: impl FnOnce() -> Result<PatternTable, StorageError>,
+    ) -> Result<Arc<PatternTable>, StorageError> {
         self.patterns.get_or_insert_with(&segment, || load().map(Arc::new))
     }
 

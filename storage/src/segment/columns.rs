@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::{RowRef, SortedRows};
 use crate::batch::{Level, NOT_OBSERVED, Value, ValueKind};
-use crate::patterns::PatternMiner;
+use crate::patterns::{PatternMiner, StoredPatterns};
 
 /// Names that attributes and labels cannot have as columns.
 pub(crate) const TIMESTAMP: &str = "timestamp";
@@ -94,7 +94,7 @@ pub(crate) struct Columns {
     /// Keys that only the residual column has.
     pub(crate) sparse_keys: Vec<String>,
     /// What the numbers in the pattern column mean.
-    pub(crate) patterns: Vec<String>,
+    pub(crate) patterns: StoredPatterns,
 }
 
 /// Where one value of an attribute lies.
@@ -185,12 +185,12 @@ fn levels(rows: &SortedRows<'_>) -> ArrayRef {
 }
 
 /// The number of each row's pattern, and the patterns.
-fn patterns(rows: &SortedRows<'_>) -> (ArrayRef, Vec<String>) {
+fn patterns(rows: &SortedRows<'_>) -> (ArrayRef, StoredPatterns) {
     let mut miner = PatternMiner::default();
     let forms: Vec<u32> = rows.rows.iter().map(|&row| miner.line(rows.batch(row).message(row.row as usize))).collect();
     let patterns = miner.finish();
     let numbers = Int32Array::from_iter_values(forms.iter().map(|form| patterns.of_form(*form) as i32));
-    (Arc::new(numbers), patterns.into_texts())
+    (Arc::new(numbers), patterns.into_stored())
 }
 
 /// Columns that are constant over a stream: its labels or its resource attributes.

@@ -23,6 +23,7 @@ use crate::error::StorageError;
 use crate::index::blocks::BlockSet;
 use crate::index::probe::{Filters, IndexSource, narrow_any, narrow_to_values};
 use crate::index::words::Words;
+use crate::patterns::PatternTable;
 use crate::read::{AttributeSelection, Predicate, Projection, Rows, Run};
 
 /// Rows of a piece that is read.
@@ -429,7 +430,8 @@ impl Segment {
         let pattern = match (projection.pattern, ParquetFile::column(piece, columns::PATTERN)) {
             (true, Some(numbers)) => {
                 let numbers = numbers.as_primitive_opt::<Int32Type>().ok_or_else(|| missing(columns::PATTERN))?;
-                let patterns = DictionaryArray::try_new(numbers.clone(), self.patterns()?);
+                let patterns =
+                    DictionaryArray::try_new(numbers.clone(), Arc::clone(self.patterns()?.texts()) as ArrayRef);
                 Some(patterns.map_err(|e| self.container.damaged(0, format!("the patterns: {e}")))?)
             }
             _ => None,
@@ -452,12 +454,14 @@ impl Segment {
         Ok(Rows { ranges, streams, timestamp, observed, level, message, pattern, attributes })
     }
 
-    /// The patterns by their numbers.
-    fn patterns(&self) -> Result<Arc<StringArray>, StorageError> {
+    /// See [`crate::read::Part::patterns`].
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` when the index cannot be read.
+    pub fn patterns(&self) -> Result<Arc<PatternTable>, StorageError> {
         self.cache.patterns(self.meta.id, || {
-            let texts: Vec<String> = serde_json::from_slice(&unpack(&self.container, Section::Patterns)?)
-                .map_err(|e| self.container.damaged(0, format!("the patterns: {e}")))?;
-            Ok(StringArray::from_iter_values(texts))
+            let damaged = |e: serde_json::Error| self.container.damaged(0, format!("the patterns: {e}"));
+            serde_json::from_slice(&unpack(&self.container, Section::Patterns)?).map(PatternTable::new).map_err(damaged)
         })
     }
 
