@@ -22,7 +22,7 @@ use arrow::array::AsArray;
 
 use super::*;
 use crate::batch::{Labels, Level, LogBatchBuilder, NOT_OBSERVED, Stream, Value};
-use crate::catalog::CommitFault;
+use crate::catalog::{CommitFault, DeletionOrder};
 use crate::clock::SettableClock;
 use crate::disk::{Fault, FaultyDisk};
 use crate::folder::DAY_NS;
@@ -42,7 +42,9 @@ enum Fate {
     /// Its append failed, and nothing was restarted since.
     Unknown,
     Absent,
-    /// All of it is so old that it may be there or not.
+    /// A deletion of it was acknowledged.
+    Deleted,
+    /// It may be there or not: all of it is old, or its deletion failed or was lost with the catalog.
     Past,
 }
 
@@ -226,7 +228,8 @@ impl World {
     }
 
     async fn step(&mut self, store: &Arc<Store>) {
-        match self.random.below(20) {
+        match self.random.below(22) {
+            20..=21 => self.delete(store).await,
             0..=8 => {
                 let batch = self.new_batch();
                 self.append(store, &[batch]).await;
@@ -238,7 +241,9 @@ impl World {
             }
             11..=13 => {
                 let keyed: Vec<usize> = (0..self.sent.len())
-                    .filter(|&at| self.sent[at].key.is_some() && self.sent[at].fate != Fate::Past)
+                    .filter(|&at| {
+                        self.sent[at].key.is_some() && !matches!(self.sent[at].fate, Fate::Deleted | Fate::Past)
+                    })
                     .collect();
                 if !keyed.is_empty() {
                     let at = keyed[self.random.below(keyed.len() as u64) as usize];
@@ -262,6 +267,42 @@ impl World {
             }
             _ => store.shared.catalog.faults.keep_unsettled(self.random.below(2) == 0),
         }
+    }
+
+    /// Deletes a batch that is there.
+    async fn delete(&mut self, store: &Arc<Store>) {
+        let stored: Vec<usize> = (0..self.sent.len()).filter(|&at| self.sent[at].fate == Fate::Stored).collect();
+        if stored.is_empty() {
+            return;
+        }
+        let at = stored[self.random.below(stored.len() as u64) as usize];
+        self.order_fault(store);
+        let order = DeletionOrder {
+            tenant: self.sent[at].tenant.clone(),
+            query: String::new(),
+            time: i64::MIN..i64::MAX,
+            created_ns: self.clock.now_ns(),
+        };
+        let find = move |snapshot: &Snapshot| -> Result<RowsOf, StorageError> {
+            let mut found = RowsOf::new();
+            for part in &snapshot.parts {
+                let Part::Segment(segment) = part else { panic!("not flushed") };
+                let (mut rows, whole) = (Vec::new(), 0..part.row_count());
+                let projection = Projection { message: true, ..Projection::default() };
+                for piece in part.read(std::slice::from_ref(&whole), None, &projection)? {
+                    let piece = piece?;
+                    let lines = piece.message.as_ref().unwrap().iter().flatten();
+                    let of_batch = |line: &str| line.split(' ').next().and_then(|word| word.parse().ok()) == Some(at);
+                    let numbers = piece.ranges.iter().cloned().flatten().zip(lines);
+                    rows.extend(numbers.filter(|(_, line)| of_batch(line)).map(|(row, _)| row..row + 1));
+                }
+                found.push((segment.meta().id, rows));
+            }
+            Ok(found)
+        };
+        let outcome = store.delete(order, find).await;
+        self.tell(&format!("delete {at}: {outcome:?}"));
+        self.sent[at].fate = if outcome.is_ok() { Fate::Deleted } else { Fate::Past };
     }
 
     fn order_fault(&mut self, store: &Store) {
@@ -364,7 +405,12 @@ impl World {
     /// then the whole catalog is.
     fn lose_catalog(&mut self, files: &mut [(PathBuf, Option<Vec<u8>>)]) {
         let wal_bytes = files[1].1.as_ref().map_or(0, Vec::len);
-        match self.random.below(16) {
+        let chance = self.random.below(16);
+        if chance == 0 || chance <= 6 && wal_bytes > 0 {
+            // What was hidden by the catalog alone comes back.
+            self.sent.iter_mut().filter(|sent| sent.fate == Fate::Deleted).for_each(|sent| sent.fate = Fate::Past);
+        }
+        match chance {
             0 => {
                 self.tell("the catalog is lost");
                 files.iter_mut().for_each(|file| file.1 = None);
@@ -401,6 +447,7 @@ impl World {
                 Fate::Stored => assert!(whole, "batch {at} was acknowledged: {there} of {needed} rows"),
                 Fate::Unknown => assert!(whole || there == 0, "batch {at} is torn: {there} of {needed} rows"),
                 Fate::Absent => assert!(rows.is_empty(), "batch {at} was never stored, or was gone: {rows:?}"),
+                Fate::Deleted => assert!(rows.is_empty(), "batch {at} was deleted: {rows:?}"),
                 Fate::Past => {}
             }
             if restarted && sent.fate == Fate::Unknown {

@@ -228,7 +228,8 @@ fn found(
     let listed: BTreeSet<u64> = told.segments.iter().map(|m| m.id).collect();
     let mut orphans = Vec::new();
     for (_, path) in files.iter().filter(|(id, _)| !listed.contains(id)) {
-        match Segment::read_meta(disk, path) {
+        // One whose Parquet file is gone or short was being removed: what it says of itself does not count.
+        match Segment::read_meta(disk, path).and_then(|meta| rows_are_there(disk, path, &meta).map(|()| meta)) {
             Ok(meta) => orphans.push(meta),
             Err(e) if told.trusted => {
                 tracing::info!(segment = %path.display(), error = %e, "a segment that was never finished is set aside");
@@ -283,13 +284,19 @@ fn open_whole(
     meta: &SegmentMeta,
     cache: &SegmentCache,
 ) -> Result<Segment, StorageError> {
+    rows_are_there(disk.as_ref(), path, meta)?;
+    Segment::open(disk, path, meta.clone(), cache)
+}
+
+/// Whether the Parquet file has all of its bytes.
+fn rows_are_there(disk: &dyn Disk, path: &Path, meta: &SegmentMeta) -> Result<(), StorageError> {
     let (parquet, _) = segment_files(path);
     let bytes = disk.open(&parquet).and_then(|f| f.len()).map_err(|e| StorageError::io("read", &parquet, e))?;
     if bytes < meta.parquet_bytes {
-        let reason = format!("it has {bytes} bytes, the catalog says {}", meta.parquet_bytes);
+        let reason = format!("it has {bytes} bytes, it was written with {}", meta.parquet_bytes);
         return Err(StorageError::Corrupt { path: parquet, offset: bytes, reason });
     }
-    Segment::open(disk, path, meta.clone(), cache)
+    Ok(())
 }
 
 /// Moves a segment that cannot be read into the quarantine, and says so; false when it cannot be moved.
