@@ -1,42 +1,88 @@
-//! Byte strings by number: a hash table over one buffer, so that a new string costs no allocation of its own.
+//! Byte strings by number: a hash table over one array, in which short strings lie themselves, so that looking one up
+//! touches few places in memory.
 
 use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
+/// Strings up to this length lie in their entry.
+const SHORT: usize = 12;
+
 /// Byte strings, numbered from 0 in the order they came.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    entries: Vec<Entry>,
+    /// The strings that are longer than [`SHORT`].
+    long: Vec<u8>,
     table: HashTable<u32>,
+}
+
+/// A string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    length: u32,
+    /// The string with zeros behind it, or in the first eight bytes where it begins in [`Interner::long`].
+    own: [u8; SHORT],
+}
+
+impl Entry {
+    /// `None` for a string that is too long.
+    #[inline]
+    fn of_short(string: &[u8]) -> Option<Self> {
+        let mut own = [0; SHORT];
+        own.get_mut(..string.len())?.copy_from_slice(string);
+        Some(Self { length: string.len() as u32, own })
+    }
+
+    fn of_long(length: usize, start: usize) -> Self {
+        let mut own = [0; SHORT];
+        own.iter_mut().zip((start as u64).to_le_bytes()).for_each(|(to, from)| *to = from);
+        Self { length: length as u32, own }
+    }
+
+    #[inline]
+    fn get<'b>(&'b self, long: &'b [u8]) -> &'b [u8] {
+        let length = self.length as usize;
+        if let Some(own) = self.own.get(..length) {
+            return own;
+        }
+        let start = self.own.iter().take(8).rev().fold(0, |start, byte| start << 8 | usize::from(*byte));
+        long.get(start..start + length).unwrap_or_default()
+    }
 }
 
 impl Interner {
     /// The number of a string, and whether it is new.
     #[inline]
     pub(super) fn intern(&mut self, string: &[u8]) -> (u32, bool) {
-        let Self { bytes, ends, table } = self;
+        let Self { entries, long, table } = self;
         let hash = FxBuildHasher.hash_one(string);
-        if let Some(&number) = table.find(hash, |&number| get(bytes, ends, number) == string) {
+        let short = Entry::of_short(string);
+        let found = match &short {
+            Some(entry) => table.find(hash, |&number| entries[number as usize] == *entry),
+            None => table.find(hash, |&number| entries[number as usize].get(long) == string),
+        };
+        if let Some(&number) = found {
             return (number, false);
         }
-        let number = ends.len() as u32;
-        bytes.extend_from_slice(string);
-        ends.push(bytes.len());
-        table.insert_unique(hash, number, |&number| FxBuildHasher.hash_one(get(bytes, ends, number)));
+        let number = entries.len() as u32;
+        entries.push(short.unwrap_or_else(|| Entry::of_long(string.len(), long.len())));
+        if short.is_none() {
+            long.extend_from_slice(string);
+        }
+        table.insert_unique(hash, number, |&number| FxBuildHasher.hash_one(entries[number as usize].get(long)));
         (number, true)
     }
 
     /// The string of a number.
     pub(super) fn get(&self, number: u32) -> &[u8] {
-        get(&self.bytes, &self.ends, number)
+        self.entries.get(number as usize).map_or(&[], |entry| entry.get(&self.long))
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.entries.len()
     }
 
     /// In which of `count` equal shares of all strings a string is.
@@ -46,12 +92,6 @@ impl Interner {
     }
 }
 
-#[inline]
-fn get<'b>(bytes: &'b [u8], ends: &[usize], number: u32) -> &'b [u8] {
-    let end = |number: u32| ends.get(number as usize).copied().unwrap_or_default();
-    bytes.get(number.checked_sub(1).map_or(0, end)..end(number)).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,7 +99,7 @@ mod tests {
     #[test]
     fn strings_keep_their_numbers() {
         let mut interner = Interner::default();
-        let strings: Vec<String> = (0..1000).map(|i| "x".repeat(i % 7) + &(i / 3).to_string()).collect();
+        let strings: Vec<String> = (0..1000).map(|i| "x".repeat(i % 17) + &(i / 3).to_string()).collect();
         let numbers: Vec<u32> = strings.iter().map(|s| interner.intern(s.as_bytes()).0).collect();
         for (string, number) in strings.iter().zip(numbers) {
             assert_eq!(interner.get(number), string.as_bytes());

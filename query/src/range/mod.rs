@@ -185,6 +185,8 @@ struct Plan<'p> {
     /// The label that is a number, if nothing else looks at it.
     number: Option<&'p str>,
     projection: Projection,
+    /// The value of a line does not depend on its labels, or is read of each line.
+    alike: bool,
     /// There are no filters at all.
     all_lines: bool,
     /// Only the leading line filters look at the text.
@@ -236,6 +238,7 @@ impl<'p> Plan<'p> {
             extractor,
             steps,
             windows: Windows::new(steps, range.range_ns, range.offset_ns),
+            alike: number.is_some() || !matches!(extractor.value(), SampleValue::Label(..)),
             lines_alone: !lines.is_empty() && !beside_lines,
             all_lines: pipeline.is_noop() && !matches!(extractor.value(), SampleValue::Label(..)),
             lines,
@@ -516,7 +519,7 @@ impl<'p> Reader<'p> {
                 Outcome::UNKNOWN => self.work_out(view, stream, (stream_code, code), row, time)?,
                 outcome => outcome.result(),
             };
-            let Some((group, mut value)) = result.map(|at| self.results[at]) else { continue };
+            let Some((group, mut value)) = result.map(|at| self.result(at)) else { continue };
             match (number, bytes) {
                 (Some(number), _) => match number.value(row) {
                     Some(Ok(number)) => value = number,
@@ -533,6 +536,12 @@ impl<'p> Reader<'p> {
             self.add(group, time, value);
         }
         Ok(())
+    }
+
+    /// Group and value of an outcome.
+    #[inline]
+    fn result(&self, at: usize) -> (u32, f64) {
+        if self.plan.alike { (at as u32, 1.0) } else { self.results[at] }
     }
 
     fn add(&mut self, group: u32, time: i64, value: f64) {
@@ -560,7 +569,7 @@ impl<'p> Reader<'p> {
             Outcome::UNKNOWN => self.work_out(view, stream, (stream_code, code), row, time)?,
             outcome => outcome.result(),
         };
-        Ok(result.map(|at| self.results[at]))
+        Ok(result.map(|at| self.result(at)))
     }
 
     fn work_out<'a>(
@@ -582,8 +591,12 @@ impl<'p> Reader<'p> {
             None => Outcome::DROPPED,
             Some(value) => {
                 let group = self.group(&row)?;
-                self.results.push((group, value));
-                Outcome::of(self.results.len() - 1)
+                if self.plan.alike {
+                    Outcome::of(group as usize)
+                } else {
+                    self.results.push((group, value));
+                    Outcome::of(self.results.len() - 1)
+                }
             }
         };
         if self.outcomes.len() <= stream_code {
