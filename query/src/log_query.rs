@@ -265,6 +265,7 @@ fn find_in(
         if filters.none {
             candidates.for_each(&mut hit);
         } else if let (Some(verdicts), Some(patterns)) = (decided, &rows.pattern) {
+            let before = open.len();
             for at in candidates {
                 match verdicts.get(patterns.keys().value(at) as usize) {
                     Some(Verdict::Never) => {}
@@ -272,6 +273,8 @@ fn find_in(
                     Some(Verdict::Perhaps) | None => open.push(numbers[at]),
                 }
             }
+            let decided = numbers.len() - (open.len() - before);
+            Counters::add(&context.counters.rows_decided, decided as u64);
         } else {
             let candidates = candidates.map(|at| at as u32).collect();
             filter_rows(context, filters, part, &rows, candidates, &mut hit);

@@ -21,13 +21,7 @@ pub(crate) fn for_each<T: Sync, S: Send>(
     work: impl Fn(&mut S, &T) -> Result<(), QueryError> + Sync,
 ) -> Result<Vec<S>, QueryError> {
     if items.len() <= 1 {
-        let mut states = Vec::with_capacity(1);
-        for item in items {
-            let mut state = state();
-            work(&mut state, item)?;
-            states.push(state);
-        }
-        return Ok(states);
+        return in_turn(items, state, work);
     }
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
@@ -51,6 +45,23 @@ pub(crate) fn for_each<T: Sync, S: Send>(
     });
     let (states, error) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
     error.map_or(Ok(states), Err)
+}
+
+/// [`for_each`] by the calling thread alone, for work that is done before other threads have woken up.
+///
+/// # Errors
+/// The first that `work` answered.
+pub(crate) fn in_turn<T, S>(
+    items: &[T],
+    state: impl Fn() -> S,
+    work: impl Fn(&mut S, &T) -> Result<(), QueryError>,
+) -> Result<Vec<S>, QueryError> {
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut state = state();
+    items.iter().try_for_each(|item| work(&mut state, item))?;
+    Ok(vec![state])
 }
 
 #[cfg(test)]

@@ -14,9 +14,11 @@ use crate::logql::pipeline::DUPLICATE_SUFFIX;
 use crate::logql::regexp::literal_of;
 use crate::logql::{LabelFilter, LineFilter, LineFilterKind, LineOperand, LogExpr, MatchOp, Matcher, Stage, literals};
 use crate::metadata::{LEVEL, OBSERVED, PATTERN, RowsView};
-use crate::parallel::for_each;
+use crate::parallel::{for_each, in_turn};
 use crate::stats::Counters;
 
+/// So many parts are pruned by one thread where time and streams alone decide.
+const PARTS_IN_TURN: usize = 64;
 /// Patterns are asked where at most one row in so many is left open by them.
 const OPEN_ONE_IN: u64 = 20;
 
@@ -60,11 +62,15 @@ pub(crate) fn select(
     time: &TimeRange,
 ) -> Result<Vec<Selected>, QueryError> {
     let numbered: Vec<(usize, &Part)> = snapshot.parts.iter().enumerate().collect();
-    let found = for_each(context.pool, &numbered, Vec::new, |found, (number, part)| {
+    let one = |found: &mut Vec<(usize, Selected)>, (number, part): &(usize, &Part)| {
         context.budget.check()?;
         found.extend(select_part(part, log, time, context.counters)?.map(|selected| (*number, selected)));
         Ok(())
-    })?;
+    };
+    let found = match log.stages.is_empty() && numbered.len() <= PARTS_IN_TURN {
+        true => in_turn(&numbered, Vec::new, one)?,
+        false => for_each(context.pool, &numbered, Vec::new, one)?,
+    };
     let mut found: Vec<(usize, Selected)> = found.into_iter().flatten().collect();
     found.sort_unstable_by_key(|(number, _)| *number);
     Ok(found.into_iter().map(|(_, selected)| selected).collect())
@@ -87,7 +93,10 @@ fn select_part(
             attributes: equalities.clone(),
             streams: Some(wanted.clone()),
         };
-        ranges = part.prune(&predicate)?;
+        let (pruned, left) = part.prune_counted(&predicate)?;
+        ranges = pruned;
+        Counters::add(&counters.rows_in_time, left.in_time);
+        Counters::add(&counters.rows_with_values, left.with_values);
     }
     if ranges.is_empty() {
         Counters::add(&counters.parts_pruned, 1);

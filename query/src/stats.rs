@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     pub(crate) parts: AtomicU64,
     pub(crate) parts_pruned: AtomicU64,
+    pub(crate) rows_in_time: AtomicU64,
+    pub(crate) rows_with_values: AtomicU64,
     pub(crate) rows_considered: AtomicU64,
+    pub(crate) rows_decided: AtomicU64,
     pub(crate) rows_read: AtomicU64,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) rows_matched: AtomicU64,
@@ -20,8 +23,14 @@ pub struct QueryStats {
     pub parts: u64,
     /// Of these, ruled out without reading a row.
     pub parts_pruned: u64,
-    /// Rows in them that the stream selector and time range leave.
+    /// Rows that the stream selector and time range leave.
+    pub rows_in_time: u64,
+    /// Of these, what the index of attributes' values leaves.
+    pub rows_with_values: u64,
+    /// Of these, what the index of words and parts of identifiers leaves.
     pub rows_considered: u64,
+    /// Of these, what patterns decided without a look at the text.
+    pub rows_decided: u64,
     /// Rows that were read.
     pub rows_read: u64,
     /// Bytes of text that were read.
@@ -30,6 +39,8 @@ pub struct QueryStats {
     pub rows_matched: u64,
     /// From start to end.
     pub nanos: u64,
+    /// The answer was kept from before; all else is of then.
+    pub cached: bool,
 }
 
 impl Counters {
@@ -42,11 +53,15 @@ impl Counters {
         QueryStats {
             parts: of(&self.parts),
             parts_pruned: of(&self.parts_pruned),
+            rows_in_time: of(&self.rows_in_time),
+            rows_with_values: of(&self.rows_with_values),
             rows_considered: of(&self.rows_considered),
+            rows_decided: of(&self.rows_decided),
             rows_read: of(&self.rows_read),
             bytes_read: of(&self.bytes_read),
             rows_matched: of(&self.rows_matched),
             nanos,
+            cached: false,
         }
     }
 }

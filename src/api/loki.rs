@@ -27,17 +27,28 @@ use storage::{Snapshot, Tenant};
 use crate::app::App;
 use crate::error::{ApiError, Kind};
 
+/// An answered request.
+struct Done {
+    kept: Arc<(Answer, QueryStats)>,
+    cached: bool,
+}
+
+impl Done {
+    fn answer(&self) -> &Answer {
+        &self.kept.0
+    }
+
+    fn stats(&self) -> QueryStats {
+        QueryStats { cached: self.cached, ..self.kept.1 }
+    }
+}
+
 /// Runs a request on a thread where it may block, unless the same was answered before of the same records and the
 /// headers do not say `Cache-Control: no-store`. If whoever asked goes away, it is stopped.
 ///
 /// # Errors
 /// Those of the query; `Busy` when too many run.
-async fn run(
-    app: &App,
-    tenant: &Tenant,
-    headers: &HeaderMap,
-    request: Request,
-) -> Result<Arc<(Answer, QueryStats)>, ApiError> {
+async fn run(app: &App, tenant: &Tenant, headers: &HeaderMap, request: Request) -> Result<Done, ApiError> {
     let house = app.house()?;
     house.engine.check(&request)?;
     let snapshot = house.store.snapshot(tenant, Some(engine::reach(&request)));
@@ -49,7 +60,7 @@ async fn run(
         snapshot: snapshot.identity(),
     });
     if let Some(known) = key.as_ref().and_then(|key| house.answers.get(key)) {
-        return Ok(known);
+        return Ok(Done { kept: known, cached: true });
     }
     let place = house.queries.enter().await?;
     let budget = house.engine.budget();
@@ -64,7 +75,7 @@ async fn run(
         if let Some(key) = key {
             house.answers.put(key, &answer);
         }
-        Ok(answer)
+        Ok(Done { kept: answer, cached: false })
     })
     .await
 }

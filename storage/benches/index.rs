@@ -33,9 +33,9 @@ fn prune(c: &mut Criterion) {
     ] {
         let needle = Needle { text: needle.to_owned(), ignore_case: false };
         let predicate = Predicate { message: vec![vec![needle]], ..Predicate::default() };
-        let left: u32 = segment.prune(&predicate).unwrap().iter().map(|range| range.end - range.start).sum();
+        let left: u32 = segment.prune(&predicate).unwrap().0.iter().map(|range| range.end - range.start).sum();
         println!("{name}: {left} rows are left");
-        group.bench_function(name, |b| b.iter(|| segment.prune(black_box(&predicate)).unwrap()));
+        group.bench_function(name, |b| b.iter(|| segment.prune(black_box(&predicate)).unwrap().0));
     }
     group.finish();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);

@@ -65,7 +65,7 @@ fn look_up(c: &mut Criterion) {
     let everything =
         Projection { observed: true, level: true, message: true, pattern: false, attributes: AttributeSelection::All };
     c.bench_function("one trace id of 100,000: prune, then read trace ids of the blocks that are left", |b| {
-        b.iter(|| rows(&segment, &segment.prune(&predicate).unwrap(), &projection));
+        b.iter(|| rows(&segment, &segment.prune(&predicate).unwrap().0, &projection));
     });
     c.bench_function("ten rows, everything", |b| {
         let range = 50_000..50_010;

@@ -27,7 +27,7 @@ pub use catalog::{Deletion, DeletionOrder};
 pub use clock::{Clock, SettableClock, SystemClock};
 pub use disk::{Disk, DiskFile, Fault, FaultyDisk, RealDisk};
 pub use error::StorageError;
-pub use read::{AttributeSelection, Needle, Part, Predicate, Projection, Rows, Run, Snapshot, TimeRange};
+pub use read::{AttributeSelection, Left, Needle, Part, Predicate, Projection, Rows, Run, Snapshot, TimeRange};
 pub use segment::{Lineage, SegmentMeta};
 pub use stats::Stats;
 pub use store::{Appended, Published, RowsOf, Store, StoreConfig};

@@ -164,6 +164,20 @@ pub struct Rows {
     pub attributes: Vec<(Arc<str>, ArrayRef)>,
 }
 
+/// How many rows pruning left, step by step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    /// By streams and time.
+    pub in_time: u64,
+    /// Of these, by attributes' values.
+    pub with_values: u64,
+}
+
+/// How many rows ranges have.
+pub(crate) fn rows_in(ranges: &[Range<u32>]) -> u64 {
+    ranges.iter().map(|range| u64::from(range.end - range.start)).sum()
+}
+
 impl Part {
     /// The distinct streams. A segment's are sorted.
     pub fn streams(&self) -> &[Arc<Stream>] {
@@ -228,8 +242,20 @@ impl Part {
     /// # Errors
     /// `Io` or `Corrupt` when the index cannot be read.
     pub fn prune(&self, predicate: &Predicate) -> Result<Vec<Range<u32>>, StorageError> {
+        self.prune_counted(predicate).map(|(ranges, _)| ranges)
+    }
+
+    /// [`Self::prune`], and how many rows were left on the way.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prune_counted(&self, predicate: &Predicate) -> Result<(Vec<Range<u32>>, Left), StorageError> {
         match self {
-            Self::Memory(part) => Ok(part.prune(predicate)),
+            Self::Memory(part) => {
+                let ranges = part.prune(predicate);
+                let left = rows_in(&ranges);
+                Ok((ranges, Left { in_time: left, with_values: left }))
+            }
             Self::Segment(part) => part.prune(predicate),
         }
     }

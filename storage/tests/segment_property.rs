@@ -259,7 +259,7 @@ fn what_a_predicate_leaves_is_what_a_scan_finds() {
                 };
                 let mut scanned: Vec<i64> = lines.iter().filter(|l| wanted(l)).map(|l| l.time).collect();
                 scanned.sort_unstable();
-                let ranges = segment.prune(&predicate).unwrap();
+                let ranges = segment.prune(&predicate).unwrap().0;
                 let projection = Projection { attributes: AttributeSelection::None, ..Projection::default() };
                 let mut left: Vec<i64> = Vec::new();
                 for rows in segment.read(&ranges, &projection).unwrap() {

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
 /// Strings up to this length lie in their entry.
-const SHORT: usize = 12;
+const SHORT: usize = 20;
 
 /// Byte strings, numbered from 0 in the order they came.
 #[derive(Debug, Default)]

@@ -32,7 +32,7 @@ use crate::logql::pipeline::{GroupBy, LineMatcher, Metadata, Row, SampleExtracto
 use crate::logql::vector::{Series, aggregate};
 use crate::logql::{Conversion, RangeAggregation, VectorAggregation, VectorOp};
 use crate::metadata::{Column, LEVEL, OBSERVED, PATTERN, RowsView, StreamOnly};
-use crate::parallel::for_each;
+use crate::parallel::{for_each, in_turn};
 use crate::scan::{Selected, names_pattern, pieces, projection, ranges_of, select};
 use crate::stats::Counters;
 
@@ -147,28 +147,31 @@ fn read(
     let selected = select(context, snapshot, &range.log, &time)?;
     let plan = Plan::new(range, extractor, steps);
     let work = plan.work(selected, context.pool.current_num_threads());
-    let states = for_each(
-        context.pool,
-        &work,
-        || Reader::new(&plan),
-        |reader, work| {
-            match work {
-                Work::Runs(part, runs) => reader.runs(part, runs)?,
-                Work::Rows(part, ranges) if part.verdicts.is_some() && plan.lines_alone => {
-                    reader.decided_rows(context, part, ranges)?;
-                }
-                Work::Rows(part, ranges) => {
-                    for rows in part.part.read(ranges, Some(&part.wanted), &plan.projection)? {
-                        let rows = rows?;
-                        context.look_at(&rows)?;
-                        reader.rows(context, part, &rows)?;
-                    }
+    let one = |reader: &mut Reader<'_>, work: &Work| {
+        match work {
+            Work::Runs(part, runs) => reader.runs(part, runs)?,
+            Work::Rows(part, ranges) if part.verdicts.is_some() && plan.lines_alone => {
+                reader.decided_rows(context, part, ranges)?;
+            }
+            Work::Rows(part, ranges) => {
+                for rows in part.part.read(ranges, Some(&part.wanted), &plan.projection)? {
+                    let rows = rows?;
+                    context.look_at(&rows)?;
+                    reader.rows(context, part, &rows)?;
                 }
             }
-            Counters::add(&context.counters.rows_matched, std::mem::take(&mut reader.matched));
-            reader.numbers.settle(context.budget)
-        },
-    )?;
+        }
+        Counters::add(&context.counters.rows_matched, std::mem::take(&mut reader.matched));
+        reader.numbers.settle(context.budget)
+    };
+    let runs = |work: &Work| match work {
+        Work::Runs(_, runs) => runs.iter().map(Range::len).sum(),
+        Work::Rows(..) => RUNS_AT_ONCE,
+    };
+    let states = match work.iter().map(runs).sum::<usize>() < 2 * RUNS_AT_ONCE {
+        true => in_turn(&work, || Reader::new(&plan), one)?,
+        false => for_each(context.pool, &work, || Reader::new(&plan), one)?,
+    };
     Ok(states.into_iter().map(|reader| reader.numbers).collect())
 }
 
@@ -402,7 +405,10 @@ impl<'p> Reader<'p> {
         for rows in selected.part.read(ranges, Some(&selected.wanted), &projection)? {
             let rows = rows?;
             context.look_at(&rows)?;
+            let before = open.len();
             self.select_decided(&rows, verdicts, &mut open);
+            let decided = rows.timestamp.len() - (open.len() - before);
+            Counters::add(&context.counters.rows_decided, decided as u64);
             self.selected_rows(context, selected, &rows)?;
         }
         if !open.is_empty() {

@@ -67,13 +67,18 @@ pub(super) fn respond(answer: &Answer, stats: &QueryStats, shape: Shape) -> Resp
 /// What a query looked at, for people.
 fn explained(stats: &QueryStats) -> String {
     format!(
-        "parts={} pruned={} rows_considered={} rows_read={} bytes_read={} rows_matched={} ms={:.3}",
+        "parts={} pruned={} rows_in_time={} rows_with_values={} rows_considered={} rows_decided={} rows_read={} \
+         bytes_read={} rows_matched={} cache={} ms={:.3}",
         stats.parts,
         stats.parts_pruned,
+        stats.rows_in_time,
+        stats.rows_with_values,
         stats.rows_considered,
+        stats.rows_decided,
         stats.rows_read,
         stats.bytes_read,
         stats.rows_matched,
+        if stats.cached { "hit" } else { "miss" },
         stats.nanos as f64 / 1e6
     )
 }

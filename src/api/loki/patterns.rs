@@ -45,7 +45,7 @@ pub(crate) async fn patterns(
     let count = u32::try_from((bounds.end - first).div_euclid(step) + 1).unwrap_or(u32::MAX);
     let steps = Steps { start: first.saturating_add(step - 1), step, count };
     let done = run(&app, &tenant.0, &headers, Request::Metric { expr, steps }).await?;
-    let series = match &done.0 {
+    let series = match done.answer() {
         Answer::Series { series, .. } => series.as_slice(),
         _ => &[],
     };

@@ -24,7 +24,7 @@ use crate::index::blocks::BlockSet;
 use crate::index::probe::{Filters, IndexSource, narrow_any, narrow_to_values};
 use crate::index::words::Words;
 use crate::patterns::PatternTable;
-use crate::read::{AttributeSelection, Predicate, Projection, Rows, Run};
+use crate::read::{AttributeSelection, Left, Predicate, Projection, Rows, Run, rows_in};
 
 /// Rows of a piece that is read.
 pub(crate) const PIECE_ROWS: usize = 8192;
@@ -244,15 +244,17 @@ impl Segment {
         Ok(self.parquet.get_or_init(|| file))
     }
 
-    /// See [`crate::read::Part::prune`].
+    /// See [`crate::read::Part::prune_counted`].
     ///
     /// # Errors
     /// `Io` or `Corrupt` when the index cannot be read.
-    pub fn prune(&self, predicate: &Predicate) -> Result<Vec<Range<u32>>, StorageError> {
+    pub fn prune(&self, predicate: &Predicate) -> Result<(Vec<Range<u32>>, Left), StorageError> {
         let mut ranges = self.prune_runs(predicate);
+        let in_time = rows_in(&ranges);
         if ranges.is_empty() || self.rules_out(predicate)? {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Left { in_time, with_values: 0 }));
         }
+        let mut with_values = in_time;
         let values = self.indexed_values(predicate);
         let looked_up = !predicate.message.is_empty() || !values.is_empty();
         if looked_up && !self.filter_ends.is_empty() {
@@ -265,6 +267,9 @@ impl Segment {
             for (key, values) in &values {
                 narrow_to_values(self, &mut blocks, key, values)?;
             }
+            if !values.is_empty() {
+                with_values = rows_in(&cut_to_blocks(&ranges, &blocks));
+            }
             for any in &predicate.message {
                 if blocks.is_empty() {
                     break;
@@ -273,7 +278,7 @@ impl Segment {
             }
             ranges = cut_to_blocks(&ranges, &blocks);
         }
-        Ok(ranges)
+        Ok((ranges, Left { in_time, with_values }))
     }
 
     fn prune_runs(&self, predicate: &Predicate) -> Vec<Range<u32>> {
