@@ -10,6 +10,7 @@ use storage::{AttributeSelection, Part, Predicate, Projection, Snapshot, Storage
 use crate::engine::Context;
 use crate::error::QueryError;
 use crate::logql::format::stage_line;
+use crate::logql::literals::required;
 use crate::logql::pipeline::DUPLICATE_SUFFIX;
 use crate::logql::regexp::literal_of;
 use crate::logql::{LabelFilter, LineFilter, LineFilterKind, LineOperand, LogExpr, MatchOp, Matcher, Stage, literals};
@@ -134,19 +135,25 @@ fn verdicts(log: &LogExpr, part: &Part) -> Result<Option<Vec<Verdict>>, StorageE
 
 fn filter_verdicts(filter: &LineFilter, table: &PatternTable) -> Vec<Verdict> {
     let perhaps = || vec![Verdict::Perhaps; table.rows().len()];
-    let literal = |operand: &LineOperand| match (filter.kind, operand) {
-        (LineFilterKind::Contains, LineOperand::Text(text)) => Some(text.clone()),
-        (LineFilterKind::Regex, LineOperand::Text(text)) => literal_of(text),
-        _ => None,
-    };
-    let literals: Option<Vec<String>> = filter.operands.iter().map(literal).collect();
-    // The empty text has rules of its own.
-    let Some(literals) = literals.filter(|literals| literals.iter().all(|text| !text.is_empty())) else {
-        return perhaps();
-    };
     let mut any = vec![Verdict::Never; table.rows().len()];
-    for literal in literals {
-        any.iter_mut().zip(table.verdicts(&literal)).for_each(|(any, one)| *any = (*any).max(one));
+    for operand in &filter.operands {
+        let literal = match (filter.kind, operand) {
+            (LineFilterKind::Contains, LineOperand::Text(text)) => Some(text.clone()),
+            (LineFilterKind::Regex, LineOperand::Text(text)) => literal_of(text),
+            _ => None,
+        };
+        let of_operand = match literal {
+            // The empty text has rules of its own.
+            Some(text) if text.is_empty() => return perhaps(),
+            Some(text) => table.verdicts(&text),
+            // Lines without a text that every match has do not match.
+            None => required(filter.kind, operand).iter().fold(perhaps(), |mut all, text| {
+                let never = table.verdicts(text).into_iter().map(|verdict| verdict == Verdict::Never);
+                all.iter_mut().zip(never).filter(|(_, never)| *never).for_each(|(one, _)| *one = Verdict::Never);
+                all
+            }),
+        };
+        any.iter_mut().zip(of_operand).for_each(|(any, one)| *any = (*any).max(one));
     }
     if filter.negated {
         any.iter_mut().for_each(|verdict| {

@@ -206,6 +206,17 @@ proptest! {
             let expected = house.naive(|line| regex.is_match(line));
             let query = format!("{{app=~\".+\"}} |~ {}", serde_json::to_string(&pattern).unwrap());
             prop_assert_eq!(house.ask(&query), expected, "|~ {}", pattern);
+            // Two texts with anything between them.
+            let middle = needle.floor_char_boundary(needle.len() / 2);
+            let (first, second) = needle.split_at(middle);
+            let pattern = format!("{}.*{}", regex::escape(first), regex::escape(second));
+            let regex = Regex::new(&pattern).unwrap();
+            for (filter, wanted) in [("|~", true), ("!~", false)] {
+                let expected = house.naive(|line| regex.is_match(line) == wanted);
+                let query = format!("{{app=~\".+\"}} {filter} {}", serde_json::to_string(&pattern).unwrap());
+                prop_assert_eq!(house.count(&query) as usize, expected.len(), "{} {}", filter, &pattern);
+                prop_assert_eq!(house.ask(&query), expected, "{} {}", filter, &pattern);
+            }
             // An attribute that is an identifier, through the blocks' filters.
             let id = format!("t{}", pick.0 % (LINES / 3 + 10));
             let expected = (0..3).flat_map(|at| (0..LINES).map(move |i| i + at * 5)).filter(|i| format!("t{}", i / 3) == id).count();

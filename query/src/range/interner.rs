@@ -13,6 +13,7 @@ const SHORT: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Interner {
     entries: Vec<Entry>,
+    hashes: Vec<u64>,
     /// The strings that are longer than [`SHORT`].
     long: Vec<u8>,
     table: HashTable<u32>,
@@ -56,7 +57,7 @@ impl Interner {
     /// The number of a string, and whether it is new.
     #[inline]
     pub(super) fn intern(&mut self, string: &[u8]) -> (u32, bool) {
-        let Self { entries, long, table } = self;
+        let Self { entries, hashes, long, table } = self;
         let hash = FxBuildHasher.hash_one(string);
         let short = Entry::of_short(string);
         let found = match &short {
@@ -68,10 +69,11 @@ impl Interner {
         }
         let number = entries.len() as u32;
         entries.push(short.unwrap_or_else(|| Entry::of_long(string.len(), long.len())));
+        hashes.push(hash);
         if short.is_none() {
             long.extend_from_slice(string);
         }
-        table.insert_unique(hash, number, |&number| FxBuildHasher.hash_one(entries[number as usize].get(long)));
+        table.insert_unique(hash, number, |&number| hashes[number as usize]);
         (number, true)
     }
 
@@ -88,7 +90,7 @@ impl Interner {
     /// In which of `count` equal shares of all strings a string is.
     pub(super) fn share(&self, number: u32, count: usize) -> usize {
         // The table uses the hash's lowest and highest bits.
-        (FxBuildHasher.hash_one(self.get(number)) >> 20) as usize % count
+        (self.hashes.get(number as usize).copied().unwrap_or_default() >> 20) as usize % count
     }
 }
 

@@ -72,6 +72,15 @@ fn of_line_filter(filter: &LineFilter) -> Vec<Clause> {
     any_of(each)
 }
 
+/// Texts that are, as they are, in every line that an operand matches.
+pub(crate) fn required(kind: LineFilterKind, operand: &LineOperand) -> Vec<String> {
+    let single = |clause: Clause| match <[Literal; 1]>::try_from(clause) {
+        Ok([one]) if !one.ignore_case && !one.text.is_empty() => Some(one.text),
+        _ => None,
+    };
+    of_operand(kind, operand).into_iter().filter_map(single).collect()
+}
+
 fn of_operand(kind: LineFilterKind, operand: &LineOperand) -> Vec<Clause> {
     match (kind, operand) {
         // An IPv4 address has one form only.

@@ -6,6 +6,7 @@ use regex::bytes::Regex;
 use super::ip::IpPattern;
 use super::pattern::LinePattern;
 use crate::logql::ast::{LineFilter, LineFilterKind, LineOperand};
+use crate::logql::literals::required;
 use crate::logql::regexp::{compile, literal_of};
 
 /// A line filter, ready to run.
@@ -20,7 +21,8 @@ enum Operand {
     /// Matches every line: the empty text or regex.
     Everything,
     Contains(Box<Finder<'static>>),
-    Regex(Regex),
+    /// With a text that every match has, which is looked for first.
+    Regex(Regex, Option<Box<Finder<'static>>>),
     Pattern(LinePattern),
     Ip(IpPattern),
 }
@@ -55,7 +57,9 @@ fn operand(kind: LineFilterKind, operand: &LineOperand) -> Result<Operand, Strin
         LineFilterKind::Contains => contains(text),
         LineFilterKind::Regex => {
             let regex = compile(text).map_err(|error| error.to_string())?;
-            literal_of(text).map_or(Operand::Regex(regex), |literal| contains(&literal))
+            let longest = required(kind, operand).into_iter().max_by_key(String::len);
+            let finder = longest.map(|text| Box::new(Finder::new(&text).into_owned()));
+            literal_of(text).map_or(Operand::Regex(regex, finder), |literal| contains(&literal))
         }
         LineFilterKind::Pattern => Operand::Pattern(LinePattern::new(text)?),
     })
@@ -70,7 +74,10 @@ impl Operand {
         match self {
             Self::Everything => true,
             Self::Contains(finder) => finder.find(line.as_bytes()).is_some(),
-            Self::Regex(regex) => regex.is_match(line.as_bytes()),
+            Self::Regex(regex, required) => {
+                required.as_ref().is_none_or(|text| text.find(line.as_bytes()).is_some())
+                    && regex.is_match(line.as_bytes())
+            }
             Self::Pattern(pattern) => pattern.matches(line),
             Self::Ip(ip) => ip.is_in(line),
         }
