@@ -54,9 +54,10 @@ impl Snapshot {
         xxhash_rust::xxh3::xxh3_128(&bytes)
     }
 
-    /// Only the records of a batch.
-    pub fn of_batch(batch: Arc<crate::batch::LogBatch>) -> Self {
-        Self { parts: vec![Part::Memory(MemoryPart::of_batch(batch))], last_sequence: 0 }
+    /// Only the records of these batches.
+    pub fn of_batches(batches: Vec<Arc<crate::batch::LogBatch>>) -> Self {
+        let parts = batches.into_iter().map(|batch| Part::Memory(MemoryPart::of_batch(batch)));
+        Self { parts: parts.collect(), last_sequence: 0 }
     }
 }
 

@@ -4,6 +4,7 @@
 //! misses lines, and is told which streams' in `dropped_entries`, as Loki does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{RawQuery, State};
@@ -14,6 +15,7 @@ use query::{Answer, CancelOnDrop, Direction, LogQuery, LogStream, QueryError, Re
 use storage::{Published, Snapshot, Tenant};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::write_streams;
 use super::query::is_categorized;
@@ -26,6 +28,9 @@ use crate::tenant;
 
 /// Longest `delay_for`, in seconds, as in Loki.
 const DELAY_MAX: i64 = 5;
+/// Batches that come within this time are one message: lines of many small pushes come in their order, and a reader that
+/// also writes hears of a line after its push was answered.
+const GATHER: Duration = Duration::from_millis(50);
 /// RFC 6455: the server met a condition that keeps it from going on.
 const CLOSE_INTERNAL: u16 = 1011;
 
@@ -35,7 +40,7 @@ struct Tail {
     log: LogExpr,
     start: i64,
     limit: usize,
-    delay: std::time::Duration,
+    delay: Duration,
     categorized: bool,
 }
 
@@ -111,20 +116,25 @@ async fn serve(app: &App, tail: &Tail, socket: &mut WebSocket) -> Result<(), Api
                 Some(Ok(_)) => {}
             },
             next = next(&mut live, last_sequence) => {
-                let (batch, missed) = match next {
-                    Next::Batch(batch) => (Some(batch), 0),
-                    Next::Missed(count) => (None, count),
-                    Next::End => return Ok(()),
-                };
+                let (mut batches, mut missed, mut next) = (Vec::new(), 0, Some(next));
+                let until = Instant::now() + GATHER;
+                while let Some(one) = next {
+                    match one {
+                        Next::Batch(batch) => batches.push(batch.batch),
+                        Next::Missed(count) => missed += count,
+                        Next::End => return Ok(()),
+                    }
+                    next = timeout_at(until, self::next(&mut live, last_sequence)).await.ok();
+                }
                 if !tail.delay.is_zero() {
                     tokio::time::sleep(tail.delay).await;
                 }
-                let found = match batch {
-                    Some(batch) => {
-                        let only = Snapshot::of_batch(batch.batch);
+                let found = match batches.is_empty() {
+                    false => {
+                        let only = Snapshot::of_batches(batches);
                         lines(app, tail, only, i64::MIN, i64::MAX, usize::MAX, Direction::Forward).await?
                     }
-                    None => Vec::new(),
+                    true => Vec::new(),
                 };
                 if (!found.is_empty() || missed > 0)
                     && send(socket, &found, missed, tail.categorized).await.is_err()

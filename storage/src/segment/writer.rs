@@ -33,7 +33,7 @@ const WRITE_ROWS: usize = 2048;
 /// Rows of a page of a narrow column.
 const PAGE_ROWS: usize = 8192;
 /// Bytes of a page of a text column, checked every [`WRITE_ROWS`] rows.
-const PAGE_BYTES: usize = 256 << 10;
+const PAGE_BYTES: usize = 512 << 10;
 /// Rows of a row group: one for a usual segment, so that a dictionary serves all of it.
 const ROW_GROUP_ROWS: usize = 512 << 10;
 /// Bytes of a dictionary: whoever reads a single row unpacks all of it.
