@@ -187,7 +187,7 @@ impl Default for StorageConfig {
         Self {
             retention: OrOff::Off,
             size_max: OrOff::Off,
-            memtable_size: Size(96 << 20),
+            memtable_size: Size(88 << 20),
             memtable_age: Span(Duration::from_secs(300)),
             journal_file_size: Size(32 << 20),
             idempotency_window: Span(Duration::from_secs(86_400)),

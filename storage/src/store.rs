@@ -80,7 +80,7 @@ impl StoreConfig {
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
-            memtable_bytes: 96 << 20,
+            memtable_bytes: 88 << 20,
             memtable_age: Duration::from_secs(300),
             waiting_bytes_max: 64 << 20,
             wait_max: Duration::from_secs(10),
