@@ -134,7 +134,7 @@ pub(crate) fn run(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery) 
     if query.limit == 0 || query.time.start >= query.time.end {
         return Ok(Vec::new());
     }
-    let mut selected = select(context, snapshot, &query.log, &query.time)?;
+    let mut selected = select(context, snapshot, &query.log, &query.time, !pipeline.drops_after_leading())?;
     let best_rank = |part: &Selected| {
         let (first, last) = part.part.time_bounds().unwrap_or_default();
         let best = if query.direction == Direction::Forward { first } else { last };
@@ -158,7 +158,7 @@ pub(crate) fn run(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery) 
 pub(crate) fn rows(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery) -> Result<RowsOf, QueryError> {
     let pipeline = Pipeline::new(&query.log.stages)?;
     let filters = Filters::new(&pipeline, names_pattern(&query.log.stages));
-    let selected = select(context, snapshot, &query.log, &query.time)?;
+    let selected = select(context, snapshot, &query.log, &query.time, !filters.labels)?;
     let found = for_each(context.pool, &selected, Vec::new, |found: &mut RowsOf, part| {
         let Part::Segment(segment) = &part.part else { return Ok(()) };
         let all = Mutex::new(Top { limit: usize::MAX, heap: BinaryHeap::new() });
@@ -243,7 +243,7 @@ fn find_in(
 ) -> Result<(), QueryError> {
     let mut hits: Vec<Found> = Vec::new();
     let mut open: Vec<u32> = Vec::new();
-    let decided = part.verdicts.as_ref().filter(|_| !filters.labels);
+    let decided = part.verdicts.as_ref();
     let projection = match decided {
         Some(_) => Projection { pattern: true, ..Projection::default() },
         None => filters.projection.clone(),

@@ -55,17 +55,24 @@ impl Selected {
 }
 
 /// Prunes a snapshot for `log` in `time`, all parts at once. Rows that remain are to be checked for time, text and
-/// attributes; streams are exact. In the order of the snapshot.
+/// attributes; streams are exact. In the order of the snapshot. With `by_patterns`, for who has no other use of the text
+/// than the leading line filters, patterns are asked about these.
 pub(crate) fn select(
     context: &Context<'_>,
     snapshot: &Snapshot,
     log: &LogExpr,
     time: &TimeRange,
+    by_patterns: bool,
 ) -> Result<Vec<Selected>, QueryError> {
     let numbered: Vec<(usize, &Part)> = snapshot.parts.iter().enumerate().collect();
     let one = |found: &mut Vec<(usize, Selected)>, (number, part): &(usize, &Part)| {
         context.budget.check()?;
-        found.extend(select_part(part, log, time, context.counters)?.map(|selected| (*number, selected)));
+        if let Some(mut selected) = select_part(part, log, time, context.counters)? {
+            if by_patterns {
+                selected.verdicts = verdicts(log, part)?.map(Arc::new);
+            }
+            found.push((*number, selected));
+        }
         Ok(())
     };
     let found = match log.stages.is_empty() && numbered.len() <= PARTS_IN_TURN {
@@ -104,8 +111,7 @@ fn select_part(
         return Ok(None);
     }
     Counters::add(&counters.rows_considered, ranges.iter().map(|r| u64::from(r.end - r.start)).sum());
-    let verdicts = verdicts(log, part)?.map(Arc::new);
-    Ok(Some(Selected { part: part.clone(), wanted, ranges, verdicts, equalities }))
+    Ok(Some(Selected { part: part.clone(), wanted, ranges, verdicts: None, equalities }))
 }
 
 /// What the part's patterns say about the leading line filters, where they decide most rows.

@@ -15,6 +15,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+#[cfg(test)]
+pub(crate) use faulty::Random;
 pub use faulty::{Fault, FaultyDisk};
 
 use crate::error::StorageError;

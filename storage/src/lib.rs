@@ -14,6 +14,7 @@ pub mod journal;
 pub mod lock;
 pub mod memtable;
 pub mod patterns;
+mod ranges;
 pub mod read;
 pub mod retain;
 pub mod segment;

@@ -15,6 +15,7 @@ use crate::batch::{Stream, ValueKind};
 use crate::error::StorageError;
 use crate::memtable::MemoryPart;
 use crate::patterns::PatternTable;
+use crate::ranges::rows_in;
 use crate::segment::Segment;
 
 /// Nanoseconds since 1970; `start` is inside, `end` is not.
@@ -172,11 +173,6 @@ pub struct Left {
     pub in_time: u64,
     /// Of these, by attributes' values.
     pub with_values: u64,
-}
-
-/// How many rows ranges have.
-pub(crate) fn rows_in(ranges: &[Range<u32>]) -> u64 {
-    ranges.iter().map(|range| u64::from(range.end - range.start)).sum()
 }
 
 impl Part {

@@ -144,13 +144,13 @@ fn read(
     steps: &Steps,
 ) -> Result<Vec<Accumulator>, QueryError> {
     let time = reach(steps, range.range_ns, range.offset_ns);
-    let selected = select(context, snapshot, &range.log, &time)?;
     let plan = Plan::new(range, extractor, steps);
+    let selected = select(context, snapshot, &range.log, &time, plan.lines_alone)?;
     let work = plan.work(selected, context.pool.current_num_threads());
     let one = |reader: &mut Reader<'_>, work: &Work| {
         match work {
             Work::Runs(part, runs) => reader.runs(part, runs)?,
-            Work::Rows(part, ranges) if part.verdicts.is_some() && plan.lines_alone => {
+            Work::Rows(part, ranges) if part.verdicts.is_some() => {
                 reader.decided_rows(context, part, ranges)?;
             }
             Work::Rows(part, ranges) => {

@@ -7,12 +7,14 @@
 mod cache;
 mod columns;
 mod container;
+mod mask;
 mod merge;
 mod meta;
 mod parquet_file;
 mod reader;
 mod rows;
 mod runs;
+mod sparse;
 mod writer;
 
 pub use cache::SegmentCache;

@@ -1,13 +1,11 @@
 //! An open segment: streams and runs in memory, everything else read when it is asked for.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, StringArray, StringBuilder, UInt8Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, UInt8Array};
 use arrow::datatypes::{Int32Type, Int64Type};
 
 use super::cache::SegmentCache;
@@ -16,6 +14,7 @@ use super::container::{self, Container, Section, le_u32};
 use super::meta::SegmentMeta;
 use super::parquet_file::ParquetFile;
 use super::runs;
+use super::sparse::sparse_columns;
 use super::writer::{BLOCK_ROWS, by_key, segment_files};
 use crate::batch::{Level, Stream, ValueKind};
 use crate::disk::{Disk, DiskFile, first_bytes};
@@ -24,7 +23,8 @@ use crate::index::blocks::BlockSet;
 use crate::index::probe::{Filters, IndexSource, narrow_any, narrow_to_values};
 use crate::index::words::Words;
 use crate::patterns::PatternTable;
-use crate::read::{AttributeSelection, Left, Predicate, Projection, Rows, Run, rows_in};
+use crate::ranges::{rows_in, united, within};
+use crate::read::{AttributeSelection, Left, Predicate, Projection, Rows, Run};
 
 /// Rows of a piece that is read.
 pub(crate) const PIECE_ROWS: usize = 8192;
@@ -42,9 +42,9 @@ pub struct Segment {
     streams: Vec<Arc<Stream>>,
     /// Names of all labels and resource attributes of the streams, sorted.
     stream_names: Vec<Arc<str>>,
-    runs: Vec<Run>,
+    pub(super) runs: Vec<Run>,
     /// The rows that are there: all but those that were deleted since it was written.
-    present: Vec<Range<u32>>,
+    pub(super) present: Vec<Range<u32>>,
     specs: Vec<ColumnSpec>,
     sparse_keys: Vec<String>,
     keys: Vec<Arc<str>>,
@@ -114,57 +114,6 @@ impl Segment {
             parquet: OnceLock::new(),
             cache: cache.clone(),
         })
-    }
-
-    /// Hides rows, `masked` in any order: no query sees them. Reads the runs that they are of.
-    ///
-    /// # Errors
-    /// `Io` or `Corrupt` when these runs cannot be read.
-    pub(crate) fn mask(&mut self, masked: &[Range<u32>]) -> Result<(), StorageError> {
-        let masked = united(masked);
-        let mut runs = Vec::with_capacity(self.runs.len());
-        for run in &self.runs {
-            let present = without(std::slice::from_ref(&run.rows), &masked);
-            if present.first() == Some(&run.rows) {
-                runs.push(run.clone());
-                continue;
-            }
-            if !present.is_empty() {
-                self.cut(run, &present, &mut runs)?;
-            }
-        }
-        self.present = without(&self.present, &masked);
-        self.runs = runs;
-        Ok(())
-    }
-
-    /// The pieces of a run that are left.
-    fn cut(&self, run: &Run, present: &[Range<u32>], out: &mut Vec<Run>) -> Result<(), StorageError> {
-        let projection = Projection { message: true, ..Projection::default() };
-        let mut rows: Vec<(i64, u64)> = Vec::with_capacity((run.rows.end - run.rows.start) as usize);
-        for piece in self.read(std::slice::from_ref(&run.rows), &projection)? {
-            let piece = piece?;
-            let message_bytes = |at: usize| piece.message.as_ref().map_or(0, |message| message.value_length(at) as u64);
-            rows.extend(piece.timestamp.values().iter().enumerate().map(|(at, time)| (*time, message_bytes(at))));
-        }
-        for left in present {
-            let of_left = rows.get((left.start - run.rows.start) as usize..(left.end - run.rows.start) as usize);
-            let of_left = of_left.unwrap_or_default();
-            let (first, last) = (of_left.first().map_or(0, |row| row.0), of_left.last().map_or(0, |row| row.0));
-            let message_bytes = of_left.iter().map(|row| row.1).sum();
-            out.push(Run { stream: run.stream, rows: left.clone(), first, last, message_bytes });
-        }
-        Ok(())
-    }
-
-    /// The rows that are there.
-    pub(crate) fn present(&self) -> &[Range<u32>] {
-        &self.present
-    }
-
-    /// Whether rows are hidden.
-    pub(crate) fn is_masked(&self) -> bool {
-        self.present.iter().map(|rows| rows.end - rows.start).sum::<u32>() != self.meta.rows
     }
 
     /// What a segment says of itself in its index file: what a lost catalog is put together from. `index_crc32c` and
@@ -519,58 +468,13 @@ impl Segment {
     }
 }
 
-/// Ranges in order, those that touch as one.
-fn united(ranges: &[Range<u32>]) -> Vec<Range<u32>> {
-    let mut sorted: Vec<Range<u32>> = ranges.iter().filter(|range| !range.is_empty()).cloned().collect();
-    sorted.sort_unstable_by_key(|range| range.start);
-    let mut united: Vec<Range<u32>> = Vec::with_capacity(sorted.len());
-    for range in sorted {
-        match united.last_mut() {
-            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
-            _ => united.push(range),
-        }
-    }
-    united
-}
-
-/// What lies in both; all ascending.
-fn within(ranges: &[Range<u32>], others: &[Range<u32>]) -> Vec<Range<u32>> {
-    let mut out = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        let from = others.partition_point(|other| other.end <= range.start);
-        for other in others.get(from..).unwrap_or_default().iter().take_while(|other| other.start < range.end) {
-            out.push(range.start.max(other.start)..range.end.min(other.end));
-        }
-    }
-    out
-}
-
-/// What lies in `ranges` alone; all ascending.
-fn without(ranges: &[Range<u32>], others: &[Range<u32>]) -> Vec<Range<u32>> {
-    let mut out = Vec::new();
-    for range in ranges {
-        let mut start = range.start;
-        let from = others.partition_point(|other| other.end <= range.start);
-        for other in others.get(from..).unwrap_or_default().iter().take_while(|other| other.start < range.end) {
-            if start < other.start {
-                out.push(start..other.start);
-            }
-            start = other.end;
-        }
-        if start < range.end {
-            out.push(start..range.end);
-        }
-    }
-    out
-}
-
 /// Columns to read and what becomes of them.
 #[derive(Debug, Default)]
-struct Wanted {
+pub(super) struct Wanted {
     columns: Vec<String>,
     dense: Vec<(Arc<str>, ColumnSpec)>,
-    sparse: Vec<Arc<str>>,
-    all_sparse: bool,
+    pub(super) sparse: Vec<Arc<str>>,
+    pub(super) all_sparse: bool,
 }
 
 fn own_meta(container: &Container) -> Result<SegmentMeta, StorageError> {
@@ -619,66 +523,6 @@ fn levels(column: &ArrayRef) -> Option<UInt8Array> {
         .map(|name| Level::ALL.into_iter().find(|l| Some(l.as_str()) == name).unwrap_or_default() as u8)
         .collect();
     Some(dictionary.keys().iter().map(|key| key.and_then(|k| numbers.get(k as usize).copied())).collect())
-}
-
-/// Takes keys out of the residual map: those asked for, or all.
-fn sparse_columns(
-    residual: &ArrayRef,
-    wanted: &Wanted,
-    dense: &[&str],
-    out: &mut Vec<(Arc<str>, ArrayRef)>,
-) -> Option<()> {
-    let map = residual.as_map_opt()?;
-    let keys = map.keys().as_string_opt::<i32>()?;
-    let values = map.values().as_string_opt::<i32>()?;
-    let mut builders: HashMap<Arc<str>, SparseColumn> = HashMap::new();
-    for row in 0..map.len() {
-        let (start, end) = (map.value_offsets()[row], map.value_offsets()[row + 1]);
-        for at in start as usize..end as usize {
-            let key = keys.value(at);
-            if !wanted.all_sparse && !wanted.sparse.iter().any(|k| **k == *key) {
-                continue;
-            }
-            if let Some(column) = builders.get_mut(key) {
-                column.set(row, values.value(at));
-            } else {
-                let mut column = SparseColumn::default();
-                column.set(row, values.value(at));
-                builders.insert(key.into(), column);
-            }
-        }
-    }
-    let mut found: Vec<(Arc<str>, SparseColumn)> = builders.into_iter().collect();
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    for (key, column) in found {
-        // A key with a column of its own is here only where a row had it twice: the first value counts.
-        if !out.iter().any(|(k, _)| *k == key) && !dense.contains(&key.as_ref()) {
-            out.push((key, Arc::new(column.finish(map.len()))));
-        }
-    }
-    Some(())
-}
-
-#[derive(Default)]
-struct SparseColumn {
-    builder: StringBuilder,
-    rows: usize,
-}
-
-impl SparseColumn {
-    fn set(&mut self, row: usize, value: &str) {
-        if row < self.rows {
-            return;
-        }
-        self.builder.append_nulls(row - self.rows);
-        self.builder.append_value(value);
-        self.rows = row + 1;
-    }
-
-    fn finish(mut self, rows: usize) -> StringArray {
-        self.builder.append_nulls(rows - self.rows);
-        self.builder.finish()
-    }
 }
 
 fn stream_names(streams: &[Arc<Stream>]) -> Vec<Arc<str>> {

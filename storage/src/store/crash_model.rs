@@ -24,7 +24,7 @@ use super::*;
 use crate::batch::{Labels, Level, LogBatchBuilder, NOT_OBSERVED, Stream, Value};
 use crate::catalog::{CommitFault, DeletionOrder};
 use crate::clock::SettableClock;
-use crate::disk::{Fault, FaultyDisk};
+use crate::disk::{Fault, FaultyDisk, Random};
 use crate::folder::DAY_NS;
 use crate::read::{AttributeSelection, Predicate, Projection};
 
@@ -139,7 +139,7 @@ impl World {
             true => tempfile::tempdir_in(shared_memory).unwrap(),
             false => tempfile::tempdir().unwrap(),
         };
-        let mut random = Random(seed);
+        let mut random = Random::seeded(seed);
         let config = StoreConfig {
             journal_file_bytes: [600, 4_000, 1 << 20][random.below(3) as usize],
             memtable_bytes: [3_000, 1 << 20][random.below(2) as usize],
@@ -496,17 +496,4 @@ fn rows_of(snapshot: &Snapshot) -> Found {
     }
     found.values_mut().for_each(|rows| rows.sort_unstable());
     found
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
 }

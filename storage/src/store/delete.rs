@@ -11,9 +11,9 @@ use super::{Shared, Store};
 use crate::catalog::{Deletion, DeletionOrder, Masks};
 use crate::compact::MergeJob;
 use crate::error::StorageError;
-use crate::folder::segment_path;
+use crate::folder::{segment_folder, segment_path};
 use crate::read::{Part, Snapshot};
-use crate::segment::Segment;
+use crate::segment::{Segment, SegmentMeta};
 use crate::tenant::Tenant;
 
 /// Which rows of a segment, by its id.
@@ -25,7 +25,8 @@ impl Store {
     /// background or by [`Store::flush`] with `compact`. `find` gets segments only and may block.
     ///
     /// # Errors
-    /// Those of `find`; what kept the rows from being hidden: then either all are or none.
+    /// Those of `find`; what kept the rows from being hidden: then all are or none, and if the catalog took the deletion
+    /// all are after the next start.
     pub async fn delete<E: From<StorageError> + Send + 'static>(
         &self,
         order: DeletionOrder,
@@ -87,7 +88,7 @@ impl Store {
 }
 
 impl Shared {
-    /// Puts segments as the catalog's masks show them in the place of those that queries see now.
+    /// Puts segments as the catalog's masks show them in the place of those that queries see now, all in one step.
     async fn hide(&self, segments: &[u64]) -> Result<(), StorageError> {
         if segments.is_empty() {
             return Ok(());
@@ -98,18 +99,21 @@ impl Shared {
             let all = state.segments.values().flatten().map(|segment| segment.meta());
             all.filter(|meta| segments.contains(&meta.id)).cloned().collect()
         };
-        for meta in metas {
-            let path = segment_path(&self.segment_folder(&meta.tenant, meta.day), meta.id);
-            let (disk, cache, masks) = (Arc::clone(&self.disk), self.cache.clone(), masks.clone());
-            let id = meta.id;
-            let opened =
-                tokio::task::spawn_blocking(move || masked(Segment::open(&disk, &path, meta, &cache)?, &masks));
-            let opened = opened.await.map_err(|e| StorageError::Refused(format!("hiding rows ended early: {e}")))?;
-            let mut state = self.write_state();
-            // Its files are the new one's as well: they stay.
-            drop(state.remove(&[id]));
-            state.add(Arc::new(opened?));
-        }
+        let ids: Vec<u64> = metas.iter().map(|meta| meta.id).collect();
+        let (disk, cache, data) = (Arc::clone(&self.disk), self.cache.clone(), self.config.data.clone());
+        let open = move || {
+            let one = |meta: SegmentMeta| {
+                let path = segment_path(&segment_folder(&data, &meta.tenant, meta.day), meta.id);
+                masked(Segment::open(&disk, &path, meta, &cache)?, &masks).map(Arc::new)
+            };
+            metas.into_iter().map(one).collect::<Result<Vec<_>, StorageError>>()
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
+        let opened = opened.map_err(|e| StorageError::Refused(format!("hiding rows ended early: {e}")))??;
+        let mut state = self.write_state();
+        // Their files are the new ones' as well: they stay.
+        drop(state.remove(&ids));
+        opened.into_iter().for_each(|segment| state.add(segment));
         Ok(())
     }
 
