@@ -247,7 +247,7 @@ async fn a_file_that_is_no_database_is_set_aside() {
     catalog.close().await.unwrap();
 }
 
-/// What version 1 wrote stays readable. `cargo test -p farol-storage write_testdata -- --ignored` wrote it.
+/// What version 1 wrote stays readable. `FAROL_WRITE_TESTDATA=1 cargo test -p farol-storage can_be_written` wrote it.
 #[tokio::test]
 async fn version_1_is_read() {
     let data = tempfile::tempdir().unwrap();

@@ -356,7 +356,7 @@ fn to_inspect_changes_nothing() {
     assert_eq!(disk.files(), before);
 }
 
-/// What version 1 wrote stays readable. `cargo test -p farol-storage write_testdata -- --ignored` wrote it.
+/// What version 1 wrote stays readable. `FAROL_WRITE_TESTDATA=1 cargo test -p farol-storage can_be_written` wrote it.
 #[test]
 fn version_1_is_read() {
     let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1/journal");
