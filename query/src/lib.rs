@@ -13,7 +13,9 @@ mod log_query;
 pub mod logql;
 mod metadata;
 pub mod number;
+
 mod parallel;
+pub mod promql;
 mod range;
 mod scan;
 pub mod sql;

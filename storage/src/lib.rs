@@ -13,6 +13,7 @@ mod index;
 pub mod journal;
 pub mod lock;
 pub mod memtable;
+pub mod metrics;
 pub mod patterns;
 mod ranges;
 pub mod read;

@@ -1,0 +1,4 @@
+//! PromQL: text, tree, evaluation, answer. The data come from a [`source::Source`].
+
+pub mod ast;
+pub mod source;
