@@ -17,6 +17,7 @@ pub mod number;
 mod parallel;
 pub mod promql;
 mod range;
+pub mod regexp;
 mod scan;
 pub mod sql;
 pub mod stats;

@@ -12,10 +12,10 @@ use crate::error::QueryError;
 use crate::logql::format::stage_line;
 use crate::logql::literals::required;
 use crate::logql::pipeline::DUPLICATE_SUFFIX;
-use crate::logql::regexp::literal_of;
 use crate::logql::{LabelFilter, LineFilter, LineFilterKind, LineOperand, LogExpr, MatchOp, Matcher, Stage, literals};
 use crate::metadata::{LEVEL, OBSERVED, PATTERN, RowsView};
 use crate::parallel::{for_each, in_turn};
+use crate::regexp::literal_of;
 use crate::stats::Counters;
 
 /// So many parts are pruned by one thread where time and streams alone decide.

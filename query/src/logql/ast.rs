@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::regexp::{AnchoredRegex, RegexError};
+use crate::regexp::{AnchoredRegex, RegexError};
 
 /// A query: one that answers lines, or one that answers numbers.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,6 @@ mod lexer;
 pub mod literals;
 pub mod parser;
 pub mod pipeline;
-pub mod regexp;
 pub mod units;
 pub mod vector;
 

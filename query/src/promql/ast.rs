@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::regexp::{AnchoredRegex, RegexError};
+
 /// Where in the query's text an expression stands: bytes from `start` up to `end`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Span {
@@ -23,8 +25,10 @@ pub struct Expr {
 /// What an expression is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Node {
-    /// A number; `1h` as a number is 3600.
+    /// A number.
     Number(f64),
+    /// A number written as a duration, in seconds: `1h` is 3600.
+    Duration(f64),
     /// A string.
     String(String),
     /// `metric{label="value"}` with its modifiers.
@@ -48,8 +52,6 @@ pub enum Node {
     },
     /// `(expr)`.
     Paren(Box<Expr>),
-    /// `step()` and such inside of a duration are resolved before evaluation; see [`Duration`].
-    Duration(Box<Duration>),
 }
 
 /// What an expression evaluates to.
@@ -89,15 +91,15 @@ pub enum Duration {
 /// Duration arithmetic (Prometheus's experimental duration expressions). Every value is in seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DurationExpr {
-    /// Seconds, written as a number (`false`) or as a duration (`true`).
+    /// Seconds, written as a number (`false`) or as a duration (`true`). A sign before it is part of it.
     Number(f64, bool),
     /// The step of the query; 0 for instant queries.
     Step,
     /// The range of the query, its end less its start; 0 for instant queries.
     Range,
-    /// `-x`, `+x`.
-    Unary(bool, Box<DurationExpr>),
-    /// One of `+ - * / % ^`.
+    /// `-x`; of a number, the sign is the number's.
+    Negative(Box<DurationExpr>),
+    /// One of `+ - * / % ^`. What divides is no constant zero.
     Binary(char, Box<DurationExpr>, Box<DurationExpr>),
     /// The lesser.
     Min(Box<DurationExpr>, Box<DurationExpr>),
@@ -142,7 +144,7 @@ pub struct Matcher {
     /// The value, or the regular expression as written.
     pub value: String,
     /// The compiled expression, of the two regex operators.
-    pub regex: Option<Arc<regex::Regex>>,
+    pub regex: Option<Arc<AnchoredRegex>>,
 }
 
 impl PartialEq for Matcher {
@@ -152,6 +154,19 @@ impl PartialEq for Matcher {
 }
 
 impl Matcher {
+    /// A matcher of that label.
+    ///
+    /// # Errors
+    /// When the value is no regular expression although the operator wants one.
+    pub fn new(name: impl Into<String>, op: MatchOp, value: impl Into<String>) -> Result<Self, RegexError> {
+        let value = value.into();
+        let regex = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(AnchoredRegex::new(&value)?)),
+        };
+        Ok(Self { name: name.into(), op, value, regex })
+    }
+
     /// Whether a value (empty: none) matches.
     pub fn matches(&self, value: &str) -> bool {
         let by_regex = || self.regex.as_ref().is_some_and(|regex| regex.is_match(value));

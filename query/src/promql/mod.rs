@@ -1,4 +1,5 @@
 //! PromQL: text, tree, evaluation, answer. The data come from a [`source::Source`].
 
 pub mod ast;
+pub mod functions;
 pub mod source;

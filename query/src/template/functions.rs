@@ -9,8 +9,8 @@ use super::printf::{sprint, sprintf, sprintln};
 use super::strings;
 use super::time::Time;
 use super::value::{Value, from_json};
-use crate::logql::regexp::compile;
 use crate::logql::units::{parse_bytes, parse_float, parse_go_duration};
+use crate::regexp::compile;
 
 /// The type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]

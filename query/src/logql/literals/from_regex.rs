@@ -3,7 +3,7 @@
 use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind};
 use storage::Needle;
 
-use crate::logql::regexp::translate;
+use crate::regexp::translate;
 
 use super::{ALTERNATIVES_MAX, Clause, any_of};
 

@@ -7,8 +7,8 @@ use crate::logql::ast::{
 use crate::logql::error::ParseError;
 use crate::logql::lexer::Token;
 use crate::logql::pipeline::{check_pattern, check_regexp};
-use crate::logql::regexp::RegexError;
 use crate::logql::units::parse_float;
+use crate::regexp::RegexError;
 
 use super::Parser;
 

@@ -7,9 +7,9 @@ use crate::logql::ast::{
 use crate::logql::error::ParseError;
 use crate::logql::format::precedence;
 use crate::logql::lexer::{Place, Token};
-use crate::logql::regexp::AnchoredRegex;
 use crate::logql::units::parse_float;
 use crate::logql::vector::scalar_operation;
+use crate::regexp::AnchoredRegex;
 
 use super::Parser;
 

@@ -7,7 +7,7 @@ use super::ip::IpPattern;
 use super::pattern::LinePattern;
 use crate::logql::ast::{LineFilter, LineFilterKind, LineOperand};
 use crate::logql::literals::required;
-use crate::logql::regexp::{compile, literal_of};
+use crate::regexp::{compile, literal_of};
 
 /// A line filter, ready to run.
 #[derive(Debug, Clone)]

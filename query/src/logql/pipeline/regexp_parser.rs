@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 use super::demand::Demand;
 use super::row::Row;
 use super::sanitize::label_name;
-use crate::logql::regexp::compile;
+use crate::regexp::compile;
 
 /// `| regexp`, ready to run.
 #[derive(Debug, Clone)]

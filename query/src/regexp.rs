@@ -1,6 +1,6 @@
 //! Go's regular expressions (RE2 syntax) on top of the `regex` crate.
 //!
-//! LogQL means Go's syntax. Both engines are linear-time and leftmost-first, so a pattern only needs to be
+//! LogQL and PromQL mean Go's syntax. Both engines are linear-time and leftmost-first, so a pattern only needs to be
 //! rewritten, in one pass ([`translate`]), where the two read the same text differently:
 //!
 //! | pattern | Go | Rust | here |
