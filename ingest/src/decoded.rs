@@ -3,6 +3,7 @@
 use std::fmt;
 
 use storage::LogBatch;
+use storage::metrics::MetricBatch;
 
 /// The outcome of a body that could be read.
 #[derive(Debug, Default)]
@@ -10,6 +11,15 @@ pub struct Decoded {
     /// The records that were taken.
     pub batch: LogBatch,
     /// The records that were not, in order.
+    pub refused: Vec<Refusal>,
+}
+
+/// The outcome of a body of samples that could be read.
+#[derive(Debug, Default)]
+pub struct DecodedMetrics {
+    /// The samples that were taken.
+    pub batch: MetricBatch,
+    /// The samples that were not, in order.
     pub refused: Vec<Refusal>,
 }
 

@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod decoded;
+pub mod exposition;
 pub mod jsonlines;
 pub mod level;
 pub mod limits;
@@ -17,5 +18,5 @@ mod protobuf;
 mod selector;
 pub mod time;
 
-pub use decoded::{DecodeError, DecodeErrorKind, Decoded, Refusal, RefusalReason};
+pub use decoded::{DecodeError, DecodeErrorKind, Decoded, DecodedMetrics, Refusal, RefusalReason};
 pub use limits::Limits;
