@@ -26,10 +26,13 @@ pub fn parse_prometheus_duration(text: &str) -> Result<i64, String> {
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (number, tail) = rest.split_at(digits);
-        let letters = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (unit, tail) = tail.split_at(letters);
-        let at = UNITS.iter().position(|(name, _)| *name == unit).filter(|&at| at >= next_unit).ok_or_else(invalid)?;
-        if number.is_empty() {
+        let (unit, tail) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
+        if number.is_empty() || unit.is_empty() {
+            return Err(invalid());
+        }
+        let unknown = || format!("unknown unit {} in duration {}", quote(unit), quote(text));
+        let at = UNITS.iter().position(|(name, _)| *name == unit).ok_or_else(unknown)?;
+        if at < next_unit {
             return Err(invalid());
         }
         let product = number.parse::<i64>().ok().and_then(|n| n.checked_mul(UNITS[at].1));
@@ -316,6 +319,8 @@ mod tests {
         check("5x", None, "", "");
         check("9999999999999999999h", None, "", "");
         assert_eq!(parse_prometheus_duration("1m1h"), Err("not a valid duration string: \"1m1h\"".to_owned()));
+        assert_eq!(parse_prometheus_duration("5"), Err("not a valid duration string: \"5\"".to_owned()));
+        assert_eq!(parse_prometheus_duration("1h5x"), Err("unknown unit \"x\" in duration \"1h5x\"".to_owned()));
         assert_eq!(parse_prometheus_duration("300y"), Err("duration out of range".to_owned()));
         assert_eq!(parse_go_duration("abc"), Err("time: invalid duration \"abc\"".to_owned()));
         assert_eq!(parse_go_duration("5"), Err("time: missing unit in duration \"5\"".to_owned()));

@@ -68,13 +68,23 @@ pub enum ValueType {
 }
 
 impl ValueType {
-    /// As Prometheus writes it in its answers and error messages.
+    /// As Prometheus writes it in its error messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::String => "string",
             Self::Vector => "instant vector",
             Self::Matrix => "range vector",
+        }
+    }
+
+    /// As the `resultType` of an answer.
+    pub fn result_type(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::String => "string",
+            Self::Vector => "vector",
+            Self::Matrix => "matrix",
         }
     }
 }
@@ -289,6 +299,14 @@ impl AggregateOp {
             Self::LimitK => "limitk",
             Self::LimitRatio => "limit_ratio",
         }
+    }
+
+    /// Whether it takes a parameter before its expression.
+    pub fn has_parameter(self) -> bool {
+        matches!(
+            self,
+            Self::TopK | Self::BottomK | Self::CountValues | Self::Quantile | Self::LimitK | Self::LimitRatio
+        )
     }
 }
 

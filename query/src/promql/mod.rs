@@ -2,4 +2,5 @@
 
 pub mod ast;
 pub mod functions;
+pub mod parser;
 pub mod source;

@@ -1,0 +1,1 @@
+//! The language by examples.
