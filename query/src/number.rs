@@ -1,4 +1,6 @@
-//! Floats as text, as Go writes them.
+//! Floats as text, as Go writes them; and how they compare.
+
+use storage::metrics::is_stale;
 
 /// Go's `FormatFloat(x, 'f', -1, 64)`: how Loki and Prometheus write a sample's value. Never an exponent; `NaN`,
 /// `+Inf`, `-Inf`.
@@ -26,6 +28,31 @@ pub fn format_float_general(value: f64) -> String {
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+/// How Prometheus's HTTP API writes a number: with an exponent below 1e-6 and from 1e21 on.
+pub fn format_float_api(value: f64) -> String {
+    let magnitude = value.abs();
+    if value.is_finite() && magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
+        return format_float_general(value);
+    }
+    format_float(value)
+}
+
+/// Whether two numbers differ by less than their sum times `epsilon`. All NaN are equal, but the stale marker equals
+/// only itself.
+pub fn almost_equal(a: f64, b: f64, epsilon: f64) -> bool {
+    if is_stale(a) || is_stale(b) {
+        return is_stale(a) && is_stale(b);
+    }
+    if a.is_nan() && b.is_nan() || a == b {
+        return true;
+    }
+    let (sum, difference) = (a.abs() + b.abs(), (a - b).abs());
+    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
+        return difference < epsilon * f64::MIN_POSITIVE;
+    }
+    difference / sum.min(f64::MAX) < epsilon
 }
 
 #[cfg(test)]

@@ -2,5 +2,7 @@
 
 pub mod ast;
 pub mod functions;
+pub mod histogram;
+pub mod kahan;
 pub mod parser;
 pub mod source;
