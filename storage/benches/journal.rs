@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use storage::journal::{FrameEncoder, FrameInput, Journal, JournalOptions};
+use storage::journal::{Batch, FrameEncoder, FrameInput, Journal, JournalOptions};
 use storage::{RealDisk, Tenant, batch_codec};
 
 mod records;
@@ -14,19 +14,20 @@ mod records;
 use records::{RECORDS, batch};
 
 fn input(seed: u64) -> FrameInput {
-    FrameInput { tenant: Tenant::default(), idempotency_key: None, batch: Arc::new(batch(seed)) }
+    FrameInput { tenant: Tenant::default(), idempotency_key: None, batch: Batch::Logs(Arc::new(batch(seed))) }
 }
 
 fn serialise(c: &mut Criterion) {
     let input = input(1);
     let mut bytes = Vec::new();
-    batch_codec::encode(&input.batch, &mut bytes);
+    let records = batch(1);
+    batch_codec::encode(&records, &mut bytes);
     let mut group = c.benchmark_group("journal");
     group.throughput(Throughput::Elements(RECORDS as u64));
     group.bench_function("encode", |b| {
         b.iter(|| {
             bytes.clear();
-            batch_codec::encode(black_box(&input.batch), &mut bytes);
+            batch_codec::encode(black_box(&records), &mut bytes);
         });
     });
     group.bench_function("decode", |b| b.iter(|| batch_codec::decode(black_box(&bytes)).unwrap()));

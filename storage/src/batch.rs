@@ -28,6 +28,11 @@ impl Labels {
         Self(sorted)
     }
 
+    /// Of names that are sorted already, each once.
+    pub fn of_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        Self(pairs.map(|(name, value)| (name.into(), value.into())).collect())
+    }
+
     /// The value of `name`, if it is there.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.binary_search_by(|(n, _)| n.as_ref().cmp(name)).ok().map(|at| self.0[at].1.as_ref())

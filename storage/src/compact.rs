@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::segment::SegmentMeta;
+use crate::segment::{SegmentMeta, Signal};
 use crate::tenant::Tenant;
 
 /// So many small segments of a tier are merged into one.
@@ -21,11 +21,20 @@ const MERGE_MESSAGE_BYTES_MAX: u64 = 128 << 20;
 /// Rows of the lowest tier.
 const TIER_ROWS: u32 = 4 << 10;
 
+/// So many neighbours of a tier are merged, of metrics.
+const METRIC_FAN_IN: usize = 4;
+/// Samples of the lowest tier.
+const TIER_SAMPLES: u32 = 16 << 10;
+/// More samples than this are not put together.
+const MERGE_SAMPLES_MAX: u64 = 1 << 30;
+
 /// Segments of one tenant and day that become one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergeJob {
     /// Whose.
     pub tenant: Tenant,
+    /// Of what.
+    pub signal: Signal,
     /// The UTC day, as days since 1970.
     pub day: i32,
     /// Their ids, in order of time.
@@ -43,20 +52,52 @@ pub enum Effort {
 
 /// The merges that are due, in no particular order; each segment is in one at most.
 pub fn plan(segments: &[SegmentMeta], effort: Effort) -> Vec<MergeJob> {
-    let mut days: BTreeMap<(&Tenant, i32), Vec<&SegmentMeta>> = BTreeMap::new();
-    for meta in segments.iter().filter(|meta| !is_full(meta)) {
-        days.entry((&meta.tenant, meta.day)).or_default().push(meta);
+    let mut days: BTreeMap<(&Tenant, Signal, i32), Vec<&SegmentMeta>> = BTreeMap::new();
+    for meta in segments {
+        days.entry((&meta.tenant, meta.signal, meta.day)).or_default().push(meta);
     }
     let mut jobs = Vec::new();
-    for ((tenant, day), mut small) in days {
-        small.sort_by_key(|meta| (meta.first_ns, meta.id));
-        let groups = match effort {
-            Effort::Full => fill(&small, 2),
-            Effort::Background => by_tier(&small),
+    for ((tenant, signal, day), of_day) in days {
+        let groups = match signal {
+            Signal::Logs => logs(of_day, effort),
+            Signal::Metrics => metrics(of_day, effort),
         };
-        jobs.extend(groups.into_iter().map(|inputs| MergeJob { tenant: tenant.clone(), day, inputs }));
+        jobs.extend(groups.into_iter().map(|inputs| MergeJob { tenant: tenant.clone(), signal, day, inputs }));
     }
     jobs
+}
+
+fn logs(mut segments: Vec<&SegmentMeta>, effort: Effort) -> Vec<Vec<u64>> {
+    segments.retain(|meta| !is_full(meta));
+    segments.sort_by_key(|meta| (meta.first_ns, meta.id));
+    match effort {
+        Effort::Full => fill(&segments, 2),
+        Effort::Background => by_tier(&segments),
+    }
+}
+
+/// Neighbours in age, so that of two samples of the same time the later one stays the later one: the more series have
+/// their samples of a day in one place, the less is read. Merging streams, and needs little memory however large they are.
+fn metrics(mut segments: Vec<&SegmentMeta>, effort: Effort) -> Vec<Vec<u64>> {
+    segments.sort_by_key(|meta| (meta.lineage.last_sequence, meta.id));
+    let tier = |meta: &SegmentMeta| match effort {
+        Effort::Full => 0,
+        Effort::Background => (meta.rows / TIER_SAMPLES).max(1).ilog2() / METRIC_FAN_IN.ilog2(),
+    };
+    let least = if effort == Effort::Full { 2 } else { METRIC_FAN_IN };
+    let mut groups = Vec::new();
+    let mut group: Vec<&SegmentMeta> = Vec::new();
+    for meta in segments {
+        let rows: u64 = group.iter().map(|meta| u64::from(meta.rows)).sum();
+        let fits = rows + u64::from(meta.rows) <= MERGE_SAMPLES_MAX;
+        if !fits || group.last().is_some_and(|last| tier(last) != tier(meta)) {
+            groups.push(std::mem::take(&mut group));
+        }
+        group.push(meta);
+    }
+    groups.push(group);
+    groups.retain(|group| group.len() >= least);
+    groups.into_iter().map(|group| group.into_iter().map(|meta| meta.id).collect()).collect()
 }
 
 fn is_full(meta: &SegmentMeta) -> bool {
@@ -99,11 +140,12 @@ fn fill(segments: &[&SegmentMeta], least: usize) -> Vec<Vec<u64>> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::segment::Lineage;
+    use crate::segment::{Lineage, Signal};
 
     fn meta(id: u64, day: i32, rows: u32) -> SegmentMeta {
         SegmentMeta {
             id,
+            signal: Signal::Logs,
             tenant: Tenant::new("t").unwrap(),
             day,
             rows,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::segment::Signal;
 use crate::tenant::Tenant;
 
 /// Nanoseconds of a UTC day.
@@ -12,9 +13,14 @@ pub(crate) fn day_of(time_ns: i64) -> i32 {
     time_ns.div_euclid(DAY_NS) as i32
 }
 
-/// The folder of a tenant's logs of a day: `segments/<tenant>/logs/<YYYY-MM-DD>`.
-pub(crate) fn segment_folder(data: &Path, tenant: &Tenant, day: i32) -> PathBuf {
-    data.join("segments").join(tenant.as_str()).join("logs").join(date(day))
+/// The UTC day of a time in milliseconds, as days since 1970.
+pub(crate) fn day_of_ms(time_ms: i64) -> i32 {
+    time_ms.div_euclid(DAY_NS / 1_000_000).clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+}
+
+/// The folder of a tenant's segments of a day: `segments/<tenant>/<logs or metrics>/<YYYY-MM-DD>`.
+pub(crate) fn segment_folder(data: &Path, tenant: &Tenant, signal: Signal, day: i32) -> PathBuf {
+    data.join("segments").join(tenant.as_str()).join(signal.as_str()).join(date(day))
 }
 
 /// A segment's files without their extension.

@@ -12,6 +12,9 @@ use memchr::memmem::Finder;
 
 use crate::batch::{LogBatch, LogBatchBuilder, Stream, StreamId, ValueKind};
 use crate::catalog::KeyUse;
+use crate::journal::Batch;
+use crate::metrics::memtable::Table as MetricTable;
+use crate::metrics::{MemoryPart as MetricPart, MetricMetadata};
 use crate::patterns::PatternMiner;
 use crate::read::{Needle, Predicate, Projection, Rows};
 use crate::tenant::Tenant;
@@ -27,6 +30,9 @@ const CHUNK_ROWS_MAX: usize = 8192;
 #[derive(Debug, Default)]
 pub(crate) struct Memtable {
     tenants: BTreeMap<Tenant, Table>,
+    metrics: BTreeMap<Tenant, MetricTable>,
+    /// What was said of metrics, by their names.
+    metadata: BTreeMap<Tenant, BTreeMap<String, MetricMetadata>>,
     /// First and last journal sequence; `None` while empty.
     sequences: Option<(u64, u64)>,
     keys: Vec<KeyUse>,
@@ -38,14 +44,7 @@ pub(crate) struct Memtable {
 
 impl Memtable {
     /// Takes in the batch of the journal frame `sequence`; sequences rise.
-    pub(crate) fn insert(
-        &mut self,
-        sequence: u64,
-        tenant: &Tenant,
-        batch: Arc<LogBatch>,
-        key: Option<KeyUse>,
-        now_ns: i64,
-    ) {
+    pub(crate) fn insert(&mut self, sequence: u64, tenant: &Tenant, batch: &Batch, key: Option<KeyUse>, now_ns: i64) {
         let first = match self.sequences {
             Some((first, _)) => first,
             None => {
@@ -58,13 +57,24 @@ impl Memtable {
         if batch.is_empty() {
             return;
         }
-        self.bytes += batch.memory_bytes();
         self.rows += batch.len() as u64;
-        if !self.tenants.contains_key(tenant) {
-            self.tenants.insert(tenant.clone(), Table::default());
-        }
-        if let Some(table) = self.tenants.get_mut(tenant) {
-            table.insert(batch);
+        match batch {
+            Batch::Logs(batch) => {
+                self.bytes += batch.memory_bytes();
+                of(&mut self.tenants, tenant).insert(Arc::clone(batch));
+            }
+            Batch::Metrics(batch) => {
+                if batch.len() > 0 || !batch.exemplars().is_empty() {
+                    self.bytes += of(&mut self.metrics, tenant).insert(batch);
+                }
+                let known = of(&mut self.metadata, tenant);
+                for metadata in batch.metadata() {
+                    if known.get(&metadata.name) != Some(metadata) {
+                        self.bytes += 128 + metadata.help.len();
+                        known.insert(metadata.name.clone(), metadata.clone());
+                    }
+                }
+            }
         }
     }
 
@@ -96,10 +106,35 @@ impl Memtable {
         self.tenants.iter().map(|(tenant, table)| (tenant, table.chunks.iter().map(|c| Arc::clone(&c.batch)).collect()))
     }
 
-    /// What a query sees of a tenant, if there is anything.
+    /// Every tenant with metrics.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = (&Tenant, &MetricTable)> {
+        self.metrics.iter()
+    }
+
+    /// What was said of metrics.
+    pub(crate) fn metadata(&self) -> impl Iterator<Item = (&Tenant, &BTreeMap<String, MetricMetadata>)> {
+        self.metadata.iter().filter(|(_, known)| !known.is_empty())
+    }
+
+    /// The same, one by one.
+    pub(crate) fn said(&self) -> Vec<(&Tenant, &MetricMetadata)> {
+        self.metadata().flat_map(|(tenant, known)| known.values().map(move |metadata| (tenant, metadata))).collect()
+    }
+
+    /// What a query of metrics sees of a tenant, if there is anything.
+    pub(crate) fn metric_part(&self, tenant: &Tenant) -> Option<Arc<MetricPart>> {
+        self.metrics.get(tenant).map(MetricTable::part)
+    }
+
+    /// What a query of logs sees of a tenant, if there is anything.
     pub(crate) fn part(&self, tenant: &Tenant) -> Option<Arc<MemoryPart>> {
         self.tenants.get(tenant).map(Table::part)
     }
+}
+
+/// What a map has for a tenant, made if it is missing.
+fn of<'m, T: Default>(map: &'m mut BTreeMap<Tenant, T>, tenant: &Tenant) -> &'m mut T {
+    map.entry(tenant.clone()).or_default()
 }
 
 /// One tenant's chunks, and the streams of all of them.

@@ -32,12 +32,13 @@ pub fn expired(segments: &[SegmentMeta], limits: Limits) -> Vec<u64> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::segment::Lineage;
+    use crate::segment::{Lineage, Signal};
     use crate::tenant::Tenant;
 
     fn meta(id: u64, last_ns: i64, parquet_bytes: u64) -> SegmentMeta {
         SegmentMeta {
             id,
+            signal: Signal::Logs,
             tenant: Tenant::new("t").unwrap(),
             day: 0,
             rows: 1,

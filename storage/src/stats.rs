@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::journal::Batch;
 use crate::tenant::Tenant;
 
 /// Counters rise from the start of the process; gauges are as they are.
@@ -45,12 +46,19 @@ pub struct Stats {
     /// Journal frames replayed at the start.
     pub replayed_frames: AtomicU64,
     accepted: Mutex<BTreeMap<Tenant, (u64, u64)>>,
+    accepted_samples: Mutex<BTreeMap<Tenant, (u64, u64)>>,
     stored: Mutex<Vec<(Tenant, u64, u64)>>,
+    stored_metrics: Mutex<Vec<(Tenant, u64, u64)>>,
 }
 
 impl Stats {
-    pub(crate) fn count_accepted(&self, tenant: &Tenant, records: u64, bytes: u64) {
-        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn count_accepted(&self, tenant: &Tenant, batch: &Batch) {
+        let (records, bytes) = (batch.len() as u64, batch.memory_bytes() as u64);
+        let counted = match batch {
+            Batch::Logs(_) => &self.accepted,
+            Batch::Metrics(_) => &self.accepted_samples,
+        };
+        let mut accepted = counted.lock().unwrap_or_else(PoisonError::into_inner);
         match accepted.get_mut(tenant) {
             Some(sum) => *sum = (sum.0 + records, sum.1 + bytes),
             None => {
@@ -61,6 +69,21 @@ impl Stats {
 
     pub(crate) fn set_stored(&self, stored: Vec<(Tenant, u64, u64)>) {
         *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+    }
+
+    pub(crate) fn set_stored_metrics(&self, stored: Vec<(Tenant, u64, u64)>) {
+        *self.stored_metrics.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+    }
+
+    /// Samples and bytes (as held in memory) accepted since the start, by tenant.
+    pub fn accepted_samples(&self) -> Vec<(Tenant, u64, u64)> {
+        let accepted = self.accepted_samples.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.iter().map(|(tenant, (samples, bytes))| (tenant.clone(), *samples, *bytes)).collect()
+    }
+
+    /// Gauge: samples and bytes in segments, by tenant.
+    pub fn stored_metrics(&self) -> Vec<(Tenant, u64, u64)> {
+        self.stored_metrics.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Records and bytes (as held in memory) accepted since the start, by tenant.

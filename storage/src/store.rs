@@ -9,7 +9,9 @@
 mod delete;
 mod keys;
 mod maintain;
+mod metrics;
 mod open;
+mod stored;
 mod writer;
 
 #[cfg(test)]
@@ -30,11 +32,12 @@ use crate::catalog::{Catalog, KeyUse, key_hash};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::StorageError;
-use crate::journal::{FrameEncoder, FrameInput};
+use crate::journal::{Batch, FrameEncoder, FrameInput};
 use crate::lock::FolderLock;
 use crate::memtable::Memtable;
+use crate::metrics::{MetricMetadata, MetricSegment};
 use crate::read::{Part, Snapshot, TimeRange};
-use crate::segment::{Segment, SegmentCache};
+use crate::segment::{Segment, SegmentCache, SegmentMeta};
 use crate::stats::Stats;
 use crate::tenant::Tenant;
 use keys::{Claim, Keys};
@@ -161,6 +164,10 @@ struct State {
     frozen: VecDeque<Arc<Memtable>>,
     /// By tenant, in order of first time.
     segments: BTreeMap<Tenant, Vec<Arc<Segment>>>,
+    /// Segments of metrics, by tenant, the oldest batches first.
+    metrics: BTreeMap<Tenant, Vec<Arc<MetricSegment>>>,
+    /// What the catalog has of what was said of metrics, by tenant and name.
+    metadata: BTreeMap<Tenant, BTreeMap<String, MetricMetadata>>,
 }
 
 impl State {
@@ -169,24 +176,6 @@ impl State {
         if !self.active.is_empty() {
             self.frozen.push_back(Arc::new(std::mem::take(&mut self.active)));
         }
-    }
-
-    /// Adds a segment at its place in time.
-    fn add(&mut self, segment: Arc<Segment>) {
-        let of_tenant = self.segments.entry(segment.meta().tenant.clone()).or_default();
-        let at = of_tenant
-            .partition_point(|s| (s.meta().first_ns, s.meta().id) < (segment.meta().first_ns, segment.meta().id));
-        of_tenant.insert(at, segment);
-    }
-
-    /// Takes segments out, by id.
-    fn remove(&mut self, ids: &[u64]) -> Vec<Arc<Segment>> {
-        let mut removed = Vec::new();
-        for of_tenant in self.segments.values_mut() {
-            removed.extend(of_tenant.extract_if(.., |segment| ids.contains(&segment.meta().id)));
-        }
-        self.segments.retain(|_, of_tenant| !of_tenant.is_empty());
-        removed
     }
 }
 
@@ -232,6 +221,15 @@ impl Store {
         batch: LogBatch,
         idempotency_key: Option<&str>,
     ) -> Result<Appended, StorageError> {
+        self.append_batch(tenant, Batch::Logs(Arc::new(batch)), idempotency_key).await
+    }
+
+    async fn append_batch(
+        &self,
+        tenant: &Tenant,
+        batch: Batch,
+        idempotency_key: Option<&str>,
+    ) -> Result<Appended, StorageError> {
         let key = idempotency_key.map(|key| key_hash(tenant, key));
         let claim = match key {
             None => None,
@@ -243,11 +241,10 @@ impl Store {
                 Claim::Mine(guard) => Some(guard),
             },
         };
-        let batch = Arc::new(batch);
         let input = FrameInput {
             tenant: tenant.clone(),
             idempotency_key: idempotency_key.map(str::to_owned),
-            batch: Arc::clone(&batch),
+            batch: batch.clone(),
         };
         let frame = self.shared.encoder.encode(&input)?;
         let waiting = Waiting::admit(&self.shared, frame.len() as u64)?;
@@ -342,8 +339,11 @@ impl Store {
     pub fn tenants(&self) -> Vec<Tenant> {
         let state = self.shared.read_state();
         let memtables = state.frozen.iter().map(Arc::as_ref).chain([&state.active]);
-        let mut tenants: Vec<Tenant> = state.segments.keys().cloned().collect();
-        tenants.extend(memtables.flat_map(|m| m.tenants().map(|(tenant, _)| tenant.clone()).collect::<Vec<_>>()));
+        let mut tenants: Vec<Tenant> = state.segments.keys().chain(state.metrics.keys()).cloned().collect();
+        for memtable in memtables {
+            tenants.extend(memtable.tenants().map(|(tenant, _)| tenant.clone()));
+            tenants.extend(memtable.metrics().map(|(tenant, _)| tenant.clone()));
+        }
         tenants.sort();
         tenants.dedup();
         tenants
@@ -359,8 +359,8 @@ impl Shared {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn segment_folder(&self, tenant: &Tenant, day: i32) -> PathBuf {
-        crate::folder::segment_folder(&self.config.data, tenant, day)
+    fn folder_of(&self, meta: &SegmentMeta) -> PathBuf {
+        crate::folder::segment_folder(&self.config.data, &meta.tenant, meta.signal, meta.day)
     }
 
     /// Brings the gauges of the memtable up to date.
@@ -372,14 +372,19 @@ impl Shared {
 
     /// Brings the gauges of the segments up to date.
     fn observe_segments(&self, state: &State) {
-        let count: usize = state.segments.values().map(Vec::len).sum();
-        self.stats.segments.store(count as u64, Ordering::Relaxed);
+        self.stats.segments.store(state.metas().count() as u64, Ordering::Relaxed);
         let by_tenant = state.segments.iter().map(|(tenant, segments)| {
             let records = segments.iter().map(|s| u64::from(s.row_count())).sum();
             let bytes = segments.iter().map(|s| s.meta().parquet_bytes + s.meta().index_bytes).sum();
             (tenant.clone(), records, bytes)
         });
         self.stats.set_stored(by_tenant.collect());
+        let metrics = state.metrics.iter().map(|(tenant, segments)| {
+            let samples = segments.iter().map(|s| u64::from(s.meta().rows)).sum();
+            let bytes = segments.iter().map(|s| s.meta().parquet_bytes + s.meta().index_bytes).sum();
+            (tenant.clone(), samples, bytes)
+        });
+        self.stats.set_stored_metrics(metrics.collect());
     }
 }
 

@@ -11,8 +11,9 @@ use crate::error::StorageError;
 use crate::folder::{segment_folder, segment_path};
 use crate::journal::JournalScan;
 use crate::lock::lock_existing;
+use crate::metrics::MetricSegment;
 use crate::read::{AttributeSelection, Projection};
-use crate::segment::{Segment, SegmentCache, SegmentMeta, segment_files};
+use crate::segment::{Segment, SegmentCache, SegmentMeta, Signal, segment_files};
 
 /// Bytes read at a time.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -77,7 +78,7 @@ pub async fn verify(data: &Path) -> Result<VerifyReport, StorageError> {
         }
     };
     for meta in &segments {
-        let path = segment_path(&segment_folder(data, &meta.tenant, meta.day), meta.id);
+        let path = segment_path(&segment_folder(data, &meta.tenant, meta.signal, meta.day), meta.id);
         report.segments += 1;
         report.files += 2;
         report.segment_bytes += meta.parquet_bytes + meta.index_bytes;
@@ -134,6 +135,10 @@ fn check_segment(disk: &Arc<dyn Disk>, path: &Path, meta: &SegmentMeta) -> Resul
         }
     }
     let wrong = |error: StorageError| problem(&parquet, &error);
+    if meta.signal == Signal::Metrics {
+        let segment = MetricSegment::open(disk, path, meta.clone(), &SegmentCache::new(CACHE_BYTES)).map_err(wrong)?;
+        return check_samples(&segment, &parquet).map_err(wrong)?;
+    }
     let segment = Segment::open(disk, path, meta.clone(), &SegmentCache::new(CACHE_BYTES)).map_err(wrong)?;
     segment.verify().map_err(wrong)?;
     let everything =
@@ -156,6 +161,32 @@ fn check_segment(disk: &Arc<dyn Disk>, path: &Path, meta: &SegmentMeta) -> Resul
             Err(Problem { path: parquet.clone(), what: format!("it has {rows} rows, the catalog says {}", meta.rows) })
         }
     }
+}
+
+/// Every sample of every series. Answers how many.
+fn check_samples(segment: &MetricSegment, parquet: &Path) -> Result<Result<u64, Problem>, StorageError> {
+    let index = segment.index()?;
+    let series: Vec<u32> = (0..index.entries().len() as u32).collect();
+    index.labels(&series, |_, _| {})?;
+    segment.exemplars()?;
+    let (mut rows, mut wrong) = (0, None);
+    segment.read(&index, &series, (i64::MIN, i64::MAX), |at, samples| {
+        let entry = &index.entries()[at];
+        rows += samples.len() as u64;
+        let bounds = (samples.timestamps.first().copied(), samples.timestamps.last().copied());
+        let in_order = samples.timestamps.is_sorted_by(|a, b| a < b);
+        if samples.len() != entry.rows as usize || bounds != (Some(entry.first), Some(entry.last)) || !in_order {
+            wrong.get_or_insert(at);
+        }
+        Ok::<(), StorageError>(())
+    })?;
+    Ok(match wrong {
+        None => Ok(rows),
+        Some(series) => {
+            let what = format!("the samples of series {series} are not those that its index tells of");
+            Err(Problem { path: parquet.to_owned(), what })
+        }
+    })
 }
 
 fn crc_of(file: &dyn DiskFile, bytes: u64) -> std::io::Result<u32> {

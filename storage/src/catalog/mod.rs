@@ -11,6 +11,7 @@
 
 mod deletions;
 mod faults;
+mod metadata;
 mod open;
 mod recover;
 mod rows;
@@ -29,6 +30,7 @@ pub(crate) use faults::CommitFault;
 pub use recover::{Found, Recovery, recover};
 
 use crate::error::StorageError;
+use crate::metrics::MetricMetadata;
 use crate::segment::SegmentMeta;
 use crate::tenant::Tenant;
 
@@ -123,8 +125,8 @@ impl Catalog {
         open::inspect(&data.join("catalog.sqlite")).await
     }
 
-    /// Adds what a flush wrote, and says up to which sequence the journal is now in segments; keeps the keys of its
-    /// batches.
+    /// Adds what a flush wrote, and says up to which sequence the journal is now in segments; keeps the
+    /// keys of its batches, and what was `said` of metrics.
     ///
     /// # Errors
     /// `Catalog` or `DiskFull`: it was committed or it was not, [`Self::contents`] tells. The files of `added` must stay
@@ -134,8 +136,9 @@ impl Catalog {
         added: &[SegmentMeta],
         flushed_sequence: u64,
         keys: &[KeyUse],
+        said: &[(&Tenant, &MetricMetadata)],
     ) -> Result<Settled, StorageError> {
-        self.commit(&Change { added, removed: &[], flushed_sequence: Some(flushed_sequence), keys }).await
+        self.commit(&Change { added, removed: &[], flushed_sequence: Some(flushed_sequence), keys, said }).await
     }
 
     /// Replaces segments by what was merged from them.
@@ -144,7 +147,7 @@ impl Catalog {
     /// `Refused` when one of `removed` is not in the catalog any more: nothing was committed. `Catalog` or `DiskFull` as
     /// in [`Self::commit_flush`].
     pub async fn commit_compaction(&self, removed: &[u64], added: &[SegmentMeta]) -> Result<Settled, StorageError> {
-        self.commit(&Change { added, removed, flushed_sequence: None, keys: &[] }).await
+        self.commit(&Change { added, removed, flushed_sequence: None, keys: &[], said: &[] }).await
     }
 
     /// Removes segments.
@@ -153,7 +156,7 @@ impl Catalog {
     /// `Refused` when one of `removed` is not in the catalog any more: nothing was committed. `Catalog` or `DiskFull` as
     /// in [`Self::commit_flush`].
     pub async fn commit_removal(&self, removed: &[u64]) -> Result<Settled, StorageError> {
-        self.commit(&Change { added: &[], removed, flushed_sequence: None, keys: &[] }).await
+        self.commit(&Change { added: &[], removed, flushed_sequence: None, keys: &[], said: &[] }).await
     }
 
     /// Makes the catalog say what [`recover`] found. Call it at start when [`Recovery::changed`].
@@ -320,6 +323,7 @@ struct Change<'a> {
     removed: &'a [u64],
     flushed_sequence: Option<u64>,
     keys: &'a [KeyUse],
+    said: &'a [(&'a Tenant, &'a MetricMetadata)],
 }
 
 impl Change<'_> {
@@ -328,6 +332,7 @@ impl Change<'_> {
         if let Some(flushed_sequence) = self.flushed_sequence {
             rows::set_number(transaction, rows::FLUSHED_SEQUENCE, flushed_sequence).await?;
         }
+        metadata::keep(transaction, self.said).await?;
         for key in self.keys {
             let keep = sqlx::query("INSERT OR IGNORE INTO idempotency (hash, seen_ns) VALUES (?, ?)");
             keep.bind(key.hash.to_be_bytes().to_vec()).bind(key.seen_ns).execute(&mut **transaction).await?;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 
-use super::deletions;
 use super::rows::{self, RowError};
 use super::{CatalogState, SetAside};
+use super::{deletions, metadata};
 use crate::error::StorageError;
 
 /// Version of the tables. A change that older code cannot read raises it, and comes with a migration from each
@@ -135,6 +135,7 @@ async fn check(connection: &mut SqliteConnection, path: &Path, or_make: bool) ->
     }
     if or_make {
         sqlx::raw_sql(deletions::SCHEMA).execute(&mut *connection).await.map_err(sqlite)?;
+        sqlx::raw_sql(metadata::SCHEMA).execute(&mut *connection).await.map_err(sqlite)?;
     }
     let check = sqlx::query("PRAGMA integrity_check(1)").fetch_one(&mut *connection).await.map_err(sqlite)?;
     let check = check.try_get::<String, _>(0).map_err(sqlite)?;
@@ -167,6 +168,7 @@ async fn make(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
     sqlx::raw_sql(deletions::SCHEMA).execute(&mut *transaction).await?;
+    sqlx::raw_sql(metadata::SCHEMA).execute(&mut *transaction).await?;
     sqlx::query("INSERT INTO schema (version) VALUES (?)").bind(SCHEMA_VERSION).execute(&mut *transaction).await?;
     for name in [rows::FLUSHED_SEQUENCE, rows::TRUSTED, rows::DIGEST] {
         rows::set_number(&mut transaction, name, 0).await?;

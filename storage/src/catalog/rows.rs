@@ -8,7 +8,7 @@ use sqlx::{Row, Sqlite, Transaction};
 use super::deletions::forget_masks;
 use super::{DroppedSegment, open};
 use crate::error::StorageError;
-use crate::segment::{Lineage, SegmentMeta};
+use crate::segment::{Lineage, SegmentMeta, Signal};
 use crate::tenant::Tenant;
 
 /// Name of the number: journal frames up to it are in segments.
@@ -60,9 +60,10 @@ async fn insert_segment(transaction: &mut Transaction<'_, Sqlite>, meta: &Segmen
         "INSERT INTO segments (id, signal, tenant, day, row_count, first_ns, last_ns, streams, message_bytes, \
          parquet_bytes, index_bytes, parquet_crc32c, index_crc32c, created_ns, level, first_sequence, last_sequence, \
          flush_part, flush_parts, replaces, checksum) \
-         VALUES (?, 'logs', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(meta.id as i64)
+    .bind(meta.signal.as_str())
     .bind(meta.tenant.as_str())
     .bind(meta.day)
     .bind(meta.rows)
@@ -98,6 +99,7 @@ fn segment(row: &SqliteRow) -> Result<SegmentMeta, RowError> {
     let number = |column: &str| row.try_get::<i64, _>(column).map(|number| number as u64);
     let read = || -> Result<(SegmentMeta, u32), sqlx::Error> {
         let tenant: String = row.try_get("tenant")?;
+        let signal: String = row.try_get("signal")?;
         let replaces: String = row.try_get("replaces")?;
         let decode = |e: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(e);
         let ids = replaces.split(',').filter(|id| !id.is_empty()).map(str::parse);
@@ -111,6 +113,7 @@ fn segment(row: &SqliteRow) -> Result<SegmentMeta, RowError> {
         };
         let meta = SegmentMeta {
             id: number("id")?,
+            signal: Signal::from_name(&signal).ok_or_else(|| decode("a signal that is not known".into()))?,
             tenant: Tenant::new(&tenant).map_err(|e| decode(e.into()))?,
             day: row.try_get("day")?,
             rows: row.try_get("row_count")?,
@@ -220,11 +223,13 @@ async fn change_digest(
 }
 
 fn checksum(meta: &SegmentMeta) -> u32 {
-    let SegmentMeta { id, tenant, day, rows, first_ns, last_ns, streams, message_bytes, .. } = meta;
+    let SegmentMeta { id, signal, tenant, day, rows, first_ns, last_ns, streams, message_bytes, .. } = meta;
     let SegmentMeta { parquet_bytes, index_bytes, parquet_crc32c, index_crc32c, created_ns, lineage, .. } = meta;
     let Lineage { level, first_sequence, last_sequence, flush_part, flush_parts, replaces } = lineage;
+    // Logs have no word for it: they were there first.
+    let signal = if *signal == Signal::Logs { "" } else { signal.as_str() };
     let text = format!(
-        "{id} {tenant} {day} {rows} {first_ns} {last_ns} {streams} {message_bytes} {parquet_bytes} {index_bytes} \
+        "{signal}{id} {tenant} {day} {rows} {first_ns} {last_ns} {streams} {message_bytes} {parquet_bytes} {index_bytes} \
          {parquet_crc32c} {index_crc32c} {created_ns} {level} {first_sequence} {last_sequence} {flush_part} \
          {flush_parts} {}",
         join(replaces)

@@ -8,10 +8,12 @@ use sqlx::sqlite::SqliteConnectOptions;
 
 use super::*;
 use crate::segment::Lineage;
+use crate::segment::Signal;
 
 fn meta(id: u64, lineage: Lineage) -> SegmentMeta {
     SegmentMeta {
         id,
+        signal: Signal::Logs,
         tenant: Tenant::new("t-1").unwrap(),
         day: -20_000,
         rows: u32::MAX,
@@ -64,8 +66,8 @@ async fn commits_come_back_after_a_restart() {
     let catalog = begun(data.path()).await;
     let (a, b, c) =
         (flush(1, 1, 10), meta(2, Lineage::of_flush(11, 20, 0, 2)), meta(3, Lineage::of_flush(11, 20, 1, 2)));
-    assert_eq!(catalog.commit_flush(std::slice::from_ref(&a), 10, &[]).await.unwrap(), Settled::Yes);
-    assert_eq!(catalog.commit_flush(&[b.clone(), c.clone()], 20, &[]).await.unwrap(), Settled::Yes);
+    assert_eq!(catalog.commit_flush(std::slice::from_ref(&a), 10, &[], &[]).await.unwrap(), Settled::Yes);
+    assert_eq!(catalog.commit_flush(&[b.clone(), c.clone()], 20, &[], &[]).await.unwrap(), Settled::Yes);
     let d = merge(4, &[&a, &b]);
     assert_eq!(catalog.commit_compaction(&[1, 2], std::slice::from_ref(&d)).await.unwrap(), Settled::Yes);
     assert_eq!(catalog.commit_removal(&[3]).await.unwrap(), Settled::Yes);
@@ -86,7 +88,7 @@ async fn a_commit_that_removes_what_is_gone_changes_nothing() {
     let data = tempfile::tempdir().unwrap();
     let catalog = begun(data.path()).await;
     let (a, b) = (flush(1, 1, 10), flush(2, 11, 20));
-    let _ = catalog.commit_flush(&[a.clone(), b.clone()], 20, &[]).await.unwrap();
+    let _ = catalog.commit_flush(&[a.clone(), b.clone()], 20, &[], &[]).await.unwrap();
     let _ = catalog.commit_removal(&[1]).await.unwrap();
     let error = catalog.commit_compaction(&[2, 1], &[merge(3, &[&a, &b])]).await.unwrap_err();
     assert!(matches!(error, StorageError::Refused(_)), "{error}");
@@ -101,7 +103,7 @@ async fn idempotency_keys_are_kept_until_they_expire() {
     let catalog = begun(data.path()).await;
     let tenant = Tenant::default();
     let key = |key: &str, seen_ns| KeyUse { hash: key_hash(&tenant, key), seen_ns };
-    let _ = catalog.commit_flush(&[], 5, &[key("a", 10), key("b", 20), key("a", 30)]).await.unwrap();
+    let _ = catalog.commit_flush(&[], 5, &[key("a", 10), key("b", 20), key("a", 30)], &[]).await.unwrap();
     assert_eq!(catalog.key_seen(key_hash(&tenant, "a")).await.unwrap(), Some(10));
     assert_eq!(catalog.key_seen(key_hash(&Tenant::new("other").unwrap(), "a")).await.unwrap(), None);
     assert_eq!(catalog.keys(15).await.unwrap(), [key("b", 20)]);
@@ -140,7 +142,7 @@ async fn a_flipped_byte_is_never_believed() {
     let data = tempfile::tempdir().unwrap();
     let catalog = begun(data.path()).await;
     for i in 1..=20 {
-        let _ = catalog.commit_flush(&[flush(i, i, i)], i, &[]).await.unwrap();
+        let _ = catalog.commit_flush(&[flush(i, i, i)], i, &[], &[]).await.unwrap();
     }
     let _ = catalog.commit_removal(&[7]).await.unwrap();
     let good = reopened(&catalog, data.path()).await;
@@ -179,7 +181,7 @@ async fn damage_near_the_end_of_the_files_after_a_kill() {
             let data = tempfile::tempdir().unwrap();
             let catalog = begun(data.path()).await;
             for i in 1..=3 {
-                assert_eq!(catalog.commit_flush(&[flush(i, i, i)], i, &[]).await.unwrap(), Settled::Yes);
+                assert_eq!(catalog.commit_flush(&[flush(i, i, i)], i, &[], &[]).await.unwrap(), Settled::Yes);
             }
             // A copy of the files is what a kill leaves: the connection is still open.
             let copy = tempfile::tempdir().unwrap();
@@ -223,7 +225,7 @@ async fn to_inspect_changes_nothing() {
     let data = tempfile::tempdir().unwrap();
     assert!(matches!(Catalog::inspect(data.path()).await.unwrap_err(), StorageError::Catalog { .. }));
     let catalog = begun(data.path()).await;
-    let _ = catalog.commit_flush(&[flush(1, 1, 10)], 10, &[]).await.unwrap();
+    let _ = catalog.commit_flush(&[flush(1, 1, 10)], 10, &[], &[]).await.unwrap();
     catalog.close().await.unwrap();
     assert_eq!(ids(&Catalog::inspect(data.path()).await.unwrap().segments), [1]);
     let path = data.path().join("catalog.sqlite");
@@ -270,7 +272,7 @@ async fn what_version_1_is_read_reads_can_be_written() {
     let catalog = begun(if for_good { &testdata } else { aside.path() }).await;
     let (a, b) = (flush(1, 1, 10), flush(2, 11, 20));
     let key = KeyUse { hash: key_hash(&Tenant::default(), "k"), seen_ns: 7 };
-    let _ = catalog.commit_flush(&[a.clone(), b.clone()], 20, &[key]).await.unwrap();
+    let _ = catalog.commit_flush(&[a.clone(), b.clone()], 20, &[key], &[]).await.unwrap();
     let _ = catalog.commit_compaction(&[1, 2], &[merge(3, &[&a, &b])]).await.unwrap();
     catalog.close().await.unwrap();
 }

@@ -55,6 +55,13 @@ impl BlockSet {
 
     /// Those that are in, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.blocks).filter(|&block| self.contains(block))
+        self.bits.iter().zip((0..).step_by(64)).flat_map(|(&word, first)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros();
+                left &= left.checked_sub(1)?;
+                Some(first + bit)
+            })
+        })
     }
 }

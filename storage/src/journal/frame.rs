@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::batch::LogBatch;
 use crate::batch_codec;
 use crate::error::StorageError;
+use crate::metrics::{self, MetricBatch};
 use crate::tenant::Tenant;
 
 /// First bytes of every journal file.
@@ -20,10 +21,46 @@ pub(super) const FRAME_MAGIC: [u8; 4] = *b"FrmL";
 pub(super) const FRAME_HEADER_BYTES: usize = 32;
 /// Kind of a frame that holds a batch of logs.
 const KIND_LOGS: u8 = 1;
+/// Kind of a frame that holds a batch of metrics.
+const KIND_METRICS: u8 = 2;
 /// Largest batch that is read back: far above what a request may hold, and a cap on what a damaged length may ask for.
 const BATCH_BYTES_MAX: usize = 1 << 30;
 /// Contexts kept for the next frames: each holds about a megabyte.
 const CONTEXTS_MAX: usize = 16;
+
+/// A batch of any signal.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Batch {
+    Logs(Arc<LogBatch>),
+    Metrics(Arc<MetricBatch>),
+}
+
+impl Batch {
+    /// How many records or samples.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Logs(batch) => batch.len(),
+            Self::Metrics(batch) => batch.len(),
+        }
+    }
+
+    /// True when there is nothing in it to keep.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Logs(batch) => batch.is_empty(),
+            Self::Metrics(batch) => batch.is_empty(),
+        }
+    }
+
+    /// About how much memory it holds, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Logs(batch) => batch.memory_bytes(),
+            Self::Metrics(batch) => batch.memory_bytes(),
+        }
+    }
+}
 
 /// What goes into a frame.
 #[derive(Debug, Clone)]
@@ -33,7 +70,7 @@ pub struct FrameInput {
     /// The key under which the sender retries it; up to 65,535 bytes are kept.
     pub idempotency_key: Option<String>,
     /// The records.
-    pub batch: Arc<LogBatch>,
+    pub batch: Batch,
 }
 
 /// A frame ready to be written, but for its sequence.
@@ -103,7 +140,16 @@ fn compressor() -> Result<zstd::bulk::Compressor<'static>, StorageError> {
 impl Context {
     fn encode(&mut self, input: &FrameInput) -> Result<EncodedFrame, StorageError> {
         self.raw.clear();
-        batch_codec::encode(&input.batch, &mut self.raw);
+        let kind = match &input.batch {
+            Batch::Logs(batch) => {
+                batch_codec::encode(batch, &mut self.raw);
+                KIND_LOGS
+            }
+            Batch::Metrics(batch) => {
+                metrics::codec::encode(batch, &mut self.raw);
+                KIND_METRICS
+            }
+        };
         let key = input.idempotency_key.as_deref().unwrap_or_default().as_bytes();
         let (Ok(key_bytes), Ok(raw_bytes)) = (u16::try_from(key.len()), u32::try_from(self.raw.len())) else {
             return Err(StorageError::Refused("a batch or its idempotency key is too large for the journal".into()));
@@ -120,14 +166,18 @@ impl Context {
         bytes.push(u8::from(input.idempotency_key.is_some()));
         bytes.extend_from_slice(&key_bytes.to_le_bytes());
         bytes.extend_from_slice(key);
-        self.compress_onto(&mut bytes)?;
+        match kind {
+            // What is left of a batch of metrics are numbers that do not pack.
+            KIND_METRICS => bytes.extend_from_slice(&self.raw),
+            _ => self.compress_onto(&mut bytes)?,
+        }
         let Ok(payload_bytes) = u32::try_from(bytes.len() - FRAME_HEADER_BYTES) else {
             return Err(StorageError::Refused("a batch is too large for the journal".into()));
         };
         let crc = crc32c::crc32c(&bytes[FRAME_HEADER_BYTES..]);
         bytes[..4].copy_from_slice(&FRAME_MAGIC);
         bytes[4..8].copy_from_slice(&payload_bytes.to_le_bytes());
-        bytes[16] = KIND_LOGS;
+        bytes[16] = kind;
         bytes[20..24].copy_from_slice(&raw_bytes.to_le_bytes());
         bytes[24..28].copy_from_slice(&crc.to_le_bytes());
         Ok(EncodedFrame { bytes })
@@ -180,7 +230,7 @@ impl FrameHeader {
 
     /// What is in the frame.
     pub(super) fn decode(&self, payload: &[u8]) -> Result<FrameInput, String> {
-        if self.kind != KIND_LOGS {
+        if ![KIND_LOGS, KIND_METRICS].contains(&self.kind) {
             return Err(format!("frames of kind {} are not known to this version", self.kind));
         }
         let too_short = || "the payload is too short".to_owned();
@@ -194,11 +244,17 @@ impl FrameHeader {
         if raw_bytes > BATCH_BYTES_MAX {
             return Err(format!("a batch of {raw_bytes} bytes is too large"));
         }
-        let raw = zstd::bulk::decompress(compressed, raw_bytes).map_err(|e| format!("zstd: {e}"))?;
+        let batch = match self.kind {
+            KIND_METRICS => Batch::Metrics(Arc::new(metrics::codec::decode(compressed)?)),
+            _ => {
+                let raw = zstd::bulk::decompress(compressed, raw_bytes).map_err(|e| format!("zstd: {e}"))?;
+                Batch::Logs(Arc::new(batch_codec::decode(&raw).map_err(|e| e.to_string())?))
+            }
+        };
         Ok(FrameInput {
             tenant: Tenant::new(&text(tenant)?).map_err(|e| e.to_string())?,
             idempotency_key: if key_header[0] == 0 { None } else { Some(text(key)?) },
-            batch: Arc::new(batch_codec::decode(&raw).map_err(|e| e.to_string())?),
+            batch,
         })
     }
 }

@@ -17,7 +17,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use frame::{EncodedFrame, FrameEncoder, FrameInput};
+pub use frame::{Batch, EncodedFrame, FrameEncoder, FrameInput};
 pub use reader::{Damage, JournalScan, Replay, ReplayedFrame};
 pub use writer::Journal;
 

@@ -22,9 +22,16 @@ fn frame(message: &str) -> EncodedFrame {
     let input = FrameInput {
         tenant: Tenant::new("t-1").unwrap(),
         idempotency_key: message.strip_prefix("key ").map(str::to_owned),
-        batch: Arc::new(builder.build()),
+        batch: Batch::Logs(Arc::new(builder.build())),
     };
     FrameEncoder::default().encode(&input).unwrap()
+}
+
+fn logs(batch: &Batch) -> &LogBatch {
+    match batch {
+        Batch::Logs(batch) => batch,
+        Batch::Metrics(_) => panic!("a batch of metrics"),
+    }
 }
 
 fn open(disk: &FaultyDisk, flushed_sequence: u64) -> (Journal, Replay) {
@@ -38,7 +45,7 @@ fn append(journal: &mut Journal, messages: &[&str]) -> Result<u64, StorageError>
 /// The messages, and the damage.
 fn replayed(disk: &FaultyDisk, flushed_sequence: u64) -> (Vec<(u64, String)>, Vec<Damage>) {
     let (_, mut replay) = open(disk, flushed_sequence);
-    let frames: Vec<_> = replay.by_ref().map(|f| (f.sequence, f.content.batch.message(0).to_owned())).collect();
+    let frames: Vec<_> = replay.by_ref().map(|f| (f.sequence, logs(&f.content.batch).message(0).to_owned())).collect();
     (frames, replay.damage().to_vec())
 }
 
@@ -80,7 +87,7 @@ fn frames_come_back_in_order_with_all_they_hold() {
     assert_eq!(frames[1].content.idempotency_key.as_deref(), Some("b"));
     assert_eq!(frames[1].content.tenant.as_str(), "t-1");
     assert_eq!(frames[2].content.idempotency_key, None);
-    assert_eq!(frames[2].content.batch.streams()[0].labels().to_string(), r#"{app="a"}"#);
+    assert_eq!(logs(&frames[2].content.batch).streams()[0].labels().to_string(), r#"{app="a"}"#);
 }
 
 #[test]
@@ -275,7 +282,8 @@ fn a_thousand_random_histories_keep_what_was_acknowledged() {
             disk.crash();
             crashes += 1;
             let (mut journal, mut replay) = open(&disk, flushed);
-            let found: Vec<_> = replay.by_ref().map(|f| (f.sequence, f.content.batch.message(0).to_owned())).collect();
+            let found: Vec<_> =
+                replay.by_ref().map(|f| (f.sequence, logs(&f.content.batch).message(0).to_owned())).collect();
             let expected: Vec<_> = acked.iter().filter(|(sequence, _)| *sequence > flushed).cloned().collect();
             assert!(found.starts_with(&expected), "seed {seed}: {found:?} instead of {expected:?}");
             assert!(replay.damage().iter().all(|damage| damage.frames_missing == 0), "seed {seed}");
@@ -367,7 +375,7 @@ fn version_1_is_read() {
     assert_eq!(frames[0].content.idempotency_key.as_deref(), Some("k-1"));
     assert_eq!(*frames[0].content.tenant.as_str(), *"team-a");
     for frame in &frames {
-        assert_eq!(format!("{:?}", frame.content.batch), format!("{:?}", every_kind()));
+        assert_eq!(format!("{:?}", logs(&frame.content.batch)), format!("{:?}", every_kind()));
     }
 }
 
@@ -382,8 +390,11 @@ fn what_version_1_is_read_reads_can_be_written() {
     let options = JournalOptions::new(Path::new("/nowhere"));
     let (mut journal, _) = Journal::open(Arc::new(crate::disk::RealDisk), &testdata, &options).unwrap();
     for key in [Some("k-1".to_owned()), None] {
-        let input =
-            FrameInput { tenant: Tenant::new("team-a").unwrap(), idempotency_key: key, batch: Arc::new(every_kind()) };
+        let input = FrameInput {
+            tenant: Tenant::new("team-a").unwrap(),
+            idempotency_key: key,
+            batch: Batch::Logs(Arc::new(every_kind())),
+        };
         journal.append(vec![FrameEncoder::default().encode(&input).unwrap()]).unwrap();
     }
 }

@@ -12,6 +12,13 @@ use crate::metrics::histogram::Histogram;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeriesId(pub u128);
 
+impl SeriesId {
+    /// Of flat labels: see [`labels_of`].
+    pub(crate) fn of(label_bytes: &[u8]) -> Self {
+        Self(xxh3_128(label_bytes))
+    }
+}
+
 /// What a metric is, as Prometheus names it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -263,7 +270,7 @@ impl MetricBatchBuilder {
     }
 
     fn end_series(&mut self, start: usize) -> u32 {
-        self.batch.ids.push(SeriesId(xxh3_128(&self.batch.label_bytes[start..])));
+        self.batch.ids.push(SeriesId::of(&self.batch.label_bytes[start..]));
         self.batch.label_end.push(self.batch.label_bytes.len() as u32);
         self.batch.ids.len() as u32 - 1
     }

@@ -4,10 +4,30 @@
 //! value (or a native histogram) at a millisecond.
 
 mod batch;
+mod bytes;
+pub(crate) mod codec;
+mod decimal;
+pub(crate) mod flush;
 mod histogram;
+mod matching;
+pub(crate) mod memtable;
+mod read;
+mod samples;
+pub(crate) mod segment;
+pub(crate) mod segment_writer;
+pub(crate) mod series_index;
+
+#[cfg(test)]
+mod tests;
 
 pub use batch::{
     Exemplar, HistogramSample, MetricBatch, MetricBatchBuilder, MetricKind, MetricMetadata, SampleSeries, SeriesId,
     labels_of,
 };
+pub use flush::SeriesDeletion;
 pub use histogram::{Histogram, ResetHint, STALE_NAN_BITS, Span, is_stale};
+pub use matching::{LabelMatcher, Wanted};
+pub use memtable::MemoryPart;
+pub use read::{MetricSnapshot, Selection, StoredExemplar};
+pub use samples::Samples;
+pub use segment::MetricSegment;

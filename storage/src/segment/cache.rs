@@ -7,10 +7,13 @@ use quick_cache::sync::Cache;
 
 use crate::error::StorageError;
 use crate::index::words::Words;
+use crate::metrics::series_index::SeriesIndex;
 use crate::patterns::PatternTable;
 
 /// Entries that a cache expects; it takes more.
 const ENTRIES: usize = 4096;
+/// The same for series, which are larger: few, so that each may have a good share.
+const SERIES_ENTRIES: usize = 64;
 
 /// Unpacked parts of index files, the least useful of which are let go when there are too many bytes.
 #[derive(Debug, Clone)]
@@ -18,6 +21,7 @@ pub struct SegmentCache {
     words: Arc<Cache<u64, Arc<Words>, Bytes>>,
     filters: Arc<Cache<u64, Arc<Vec<u8>>, Bytes>>,
     patterns: Arc<Cache<u64, Arc<PatternTable>, Bytes>>,
+    series: Arc<Cache<u64, Arc<SeriesIndex>, Bytes>>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,15 +45,22 @@ impl Weighter<u64, Arc<PatternTable>> for Bytes {
     }
 }
 
+impl Weighter<u64, Arc<SeriesIndex>> for Bytes {
+    fn weight(&self, _: &u64, index: &Arc<SeriesIndex>) -> u64 {
+        index.memory_bytes() as u64 + 64
+    }
+}
+
 impl SegmentCache {
     /// A cache of at most `bytes_max`.
     pub fn new(bytes_max: u64) -> Self {
-        // Filters are about ten times as large as words.
-        let (words_max, patterns_max) = (bytes_max / 6, bytes_max / 16);
+        // Filters are about ten times as large as words. Series are what all of metrics needs, logs none of it.
+        let (words_max, patterns_max, series_max) = (bytes_max / 6, bytes_max / 16, bytes_max);
         Self {
             words: Arc::new(Cache::with_weighter(ENTRIES, words_max, Bytes)),
             filters: Arc::new(Cache::with_weighter(ENTRIES, bytes_max - words_max - patterns_max, Bytes)),
             patterns: Arc::new(Cache::with_weighter(ENTRIES, patterns_max, Bytes)),
+            series: Arc::new(Cache::with_weighter(SERIES_ENTRIES, series_max, Bytes)),
         }
     }
 
@@ -69,6 +80,15 @@ impl SegmentCache {
         load: impl FnOnce() -> Result<PatternTable, StorageError>,
     ) -> Result<Arc<PatternTable>, StorageError> {
         self.patterns.get_or_insert_with(&segment, || load().map(Arc::new))
+    }
+
+    /// The series of a segment of metrics; `load` reads them when they are not there.
+    pub(crate) fn series(
+        &self,
+        segment: u64,
+        load: impl FnOnce() -> Result<SeriesIndex, StorageError>,
+    ) -> Result<Arc<SeriesIndex>, StorageError> {
+        self.series.get_or_insert_with(&segment, || load().map(Arc::new))
     }
 
     /// The bloom filters of a segment's blocks; `load` reads them when they are not there.

@@ -8,6 +8,7 @@
 //! ```
 //! Numbers are little-endian.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use crate::error::StorageError;
 /// Version of the index file's layout.
 pub(crate) const VERSION: u32 = 1;
 pub(crate) const MAGIC: &[u8; 8] = b"FAROLIDX";
+/// Sections are small; one that claims to unpack to more is damaged.
+const SECTION_BYTES_MAX: usize = 1 << 30;
 const HEAD_BYTES: u64 = 12;
 const ENTRY_BYTES: usize = 24;
 const TAIL_BYTES: usize = 20;
@@ -34,6 +37,12 @@ pub(crate) enum Section {
     Filters = 7,
     FilterEnds = 8,
     Patterns = 9,
+    SeriesLabels = 10,
+    SeriesLabelEnds = 11,
+    SeriesTerms = 12,
+    SeriesPostings = 13,
+    SeriesEntries = 14,
+    Exemplars = 15,
 }
 
 /// Puts an index file together in memory.
@@ -121,8 +130,26 @@ impl Container {
         Ok(bytes)
     }
 
+    /// A section's bytes that were packed with zstd; empty if the file has none.
+    pub(crate) fn unpack(&self, section: Section) -> Result<Vec<u8>, StorageError> {
+        let packed = self.read(section)?;
+        if packed.is_empty() {
+            return Ok(packed);
+        }
+        unpack(&packed).map_err(|e| self.damaged(0, format!("section {section:?} does not unpack: {e}")))
+    }
+
     pub(crate) fn damaged(&self, offset: u64, reason: String) -> StorageError {
         StorageError::Corrupt { path: self.path.clone(), offset, reason }
+    }
+}
+
+/// What zstd packed, if it is no more than a section may be.
+pub(crate) fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
+    let length = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten().unwrap_or(0);
+    match usize::try_from(length).ok().filter(|&length| length <= SECTION_BYTES_MAX) {
+        Some(length) => zstd::bulk::decompress(packed, length),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, format!("it claims {length} bytes"))),
     }
 }
 

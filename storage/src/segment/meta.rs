@@ -5,11 +5,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::tenant::Tenant;
 
+/// What a segment holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Signal {
+    #[default]
+    Logs,
+    Metrics,
+}
+
+impl Signal {
+    /// Its name in the catalog and in the data folder.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// The signal of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Logs, Self::Metrics].into_iter().find(|signal| signal.as_str() == name)
+    }
+}
+
 /// A segment, as the catalog lists it. The segment's index file carries the same in its own metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentMeta {
     /// Unique in the data folder, given out in ascending order; names the files.
     pub id: u64,
+    /// What it holds.
+    #[serde(default)]
+    pub signal: Signal,
     /// Whose data it is.
     #[serde(with = "tenant_name")]
     pub tenant: Tenant,
@@ -21,7 +49,7 @@ pub struct SegmentMeta {
     pub first_ns: i64,
     /// Time of the last row in time, nanoseconds since 1970.
     pub last_ns: i64,
-    /// How many distinct streams.
+    /// How many distinct streams, or series.
     pub streams: u32,
     /// Bytes of text in all rows, uncompressed.
     pub message_bytes: u64,

@@ -6,7 +6,7 @@
 
 mod cache;
 mod columns;
-mod container;
+pub(crate) mod container;
 mod mask;
 mod merge;
 mod meta;
@@ -19,6 +19,9 @@ mod writer;
 
 pub use cache::SegmentCache;
 pub use merge::merge_segments;
-pub use meta::{Lineage, SegmentMeta};
+pub use meta::{Lineage, SegmentMeta, Signal};
+pub(crate) use parquet_file::Chunks;
 pub use reader::Segment;
+pub(crate) use reader::own_meta;
 pub use writer::{SegmentOrder, WriteOptions, segment_files, write_segment};
+pub(crate) use writer::{Sink, parquet_error};

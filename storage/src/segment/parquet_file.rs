@@ -36,7 +36,7 @@ pub(crate) struct ParquetFile {
 impl ParquetFile {
     pub(crate) fn open(file: Arc<dyn DiskFile>, path: &Path, specs: &[ColumnSpec]) -> Result<Self, StorageError> {
         let io_error = |e| StorageError::io("read", path, e);
-        let chunks = Chunks { length: file.len().map_err(io_error)?, file };
+        let chunks = Chunks::new(file).map_err(io_error)?;
         let damaged =
             |e: ParquetError| StorageError::Corrupt { path: path.to_owned(), offset: 0, reason: e.to_string() };
         let policy = PageIndexPolicy::Optional;
@@ -144,9 +144,15 @@ fn selection(ranges: &[Range<u32>]) -> RowSelection {
 
 /// A file as the Parquet reader wants it.
 #[derive(Debug, Clone)]
-struct Chunks {
+pub(crate) struct Chunks {
     file: Arc<dyn DiskFile>,
     length: u64,
+}
+
+impl Chunks {
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
+        Ok(Self { length: file.len()?, file })
+    }
 }
 
 impl Length for Chunks {
@@ -171,7 +177,7 @@ impl ChunkReader for Chunks {
 
 /// Reads on from an offset.
 #[derive(Debug)]
-struct Cursor {
+pub(crate) struct Cursor {
     file: Arc<dyn DiskFile>,
     next: u64,
     buffer: Vec<u8>,

@@ -28,8 +28,6 @@ use crate::read::{AttributeSelection, Left, Predicate, Projection, Rows, Run};
 
 /// Rows of a piece that is read.
 pub(crate) const PIECE_ROWS: usize = 8192;
-/// Sections are small; one that claims to unpack to more is damaged.
-const SECTION_BYTES_MAX: usize = 1 << 30;
 
 /// An open segment.
 #[derive(Debug)]
@@ -80,15 +78,15 @@ impl Segment {
             return Err(container.damaged(0, format!("it is not the segment {} that the catalog means", meta.id)));
         }
         let streams =
-            runs::unpack_streams(&unpack(&container, Section::Streams)?).ok_or_else(|| damaged("the streams"))?;
-        let runs = runs::unpack_runs(&unpack(&container, Section::Runs)?).ok_or_else(|| damaged("the runs"))?;
+            runs::unpack_streams(&container.unpack(Section::Streams)?).ok_or_else(|| damaged("the streams"))?;
+        let runs = runs::unpack_runs(&container.unpack(Section::Runs)?).ok_or_else(|| damaged("the runs"))?;
         if runs.last().map_or(0, |run| run.rows.end) != meta.rows
             || runs.iter().any(|run| run.stream as usize >= streams.len())
         {
             return Err(damaged("the runs"));
         }
         let (specs, sparse_keys): (Vec<ColumnSpec>, Vec<String>) =
-            serde_json::from_slice(&unpack(&container, Section::Columns)?).map_err(|_| damaged("the column list"))?;
+            serde_json::from_slice(&container.unpack(Section::Columns)?).map_err(|_| damaged("the column list"))?;
         let numbers = |bytes: Vec<u8>| bytes.chunks_exact(4).map(|n| le_u32(n, 0)).collect::<Vec<u32>>();
         let filter_ends = numbers(container.read(Section::FilterEnds)?);
         let mut open_blocks = BlockSet::none(filter_ends.len() as u32);
@@ -415,7 +413,7 @@ impl Segment {
     pub fn patterns(&self) -> Result<Arc<PatternTable>, StorageError> {
         self.cache.patterns(self.meta.id, || {
             let damaged = |e: serde_json::Error| self.container.damaged(0, format!("the patterns: {e}"));
-            serde_json::from_slice(&unpack(&self.container, Section::Patterns)?).map(PatternTable::new).map_err(damaged)
+            serde_json::from_slice(&self.container.unpack(Section::Patterns)?).map(PatternTable::new).map_err(damaged)
         })
     }
 
@@ -477,19 +475,8 @@ pub(super) struct Wanted {
     pub(super) all_sparse: bool,
 }
 
-fn own_meta(container: &Container) -> Result<SegmentMeta, StorageError> {
+pub(crate) fn own_meta(container: &Container) -> Result<SegmentMeta, StorageError> {
     SegmentMeta::from_bytes(&container.read(Section::Meta)?).map_err(|e| container.damaged(0, format!("metadata: {e}")))
-}
-
-fn unpack(container: &Container, section: Section) -> Result<Vec<u8>, StorageError> {
-    let packed = container.read(section)?;
-    let length = zstd::zstd_safe::get_frame_content_size(&packed).ok().flatten().unwrap_or(0);
-    let capacity = usize::try_from(length).unwrap_or(usize::MAX);
-    if capacity > SECTION_BYTES_MAX {
-        return Err(container.damaged(0, format!("section {section:?} claims {length} bytes")));
-    }
-    zstd::bulk::decompress(&packed, capacity)
-        .map_err(|e| container.damaged(0, format!("section {section:?} does not unpack: {e}")))
 }
 
 /// The parts of `ranges` that lie in `blocks`.
@@ -580,7 +567,7 @@ impl RangeCursor {
 impl IndexSource for Segment {
     fn words(&self) -> Result<Arc<Words>, StorageError> {
         self.cache
-            .words(self.meta.id, || Words::open(unpack(&self.container, Section::Words)?).map_err(|e| self.damaged(&e)))
+            .words(self.meta.id, || Words::open(self.container.unpack(Section::Words)?).map_err(|e| self.damaged(&e)))
     }
 
     fn open_blocks(&self) -> &BlockSet {

@@ -17,7 +17,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::columns::{self, ColumnKind, ColumnSpec, Columns};
 use super::container::{ContainerWriter, Section};
-use super::meta::{Lineage, SegmentMeta};
+use super::meta::{Lineage, SegmentMeta, Signal};
 use super::rows::SortedRows;
 use super::runs;
 use crate::batch::LogBatch;
@@ -123,6 +123,7 @@ fn write_files(
 
     let mut meta = SegmentMeta {
         id: order.id,
+        signal: Signal::Logs,
         tenant: order.tenant.clone(),
         day: order.day,
         rows: rows.rows.len() as u32,
@@ -284,7 +285,7 @@ fn properties(specs: &[ColumnSpec], options: &WriteOptions) -> Result<WriterProp
 }
 
 /// An error of the Parquet writer is the disk's, if there is one inside.
-fn parquet_error(path: &Path, error: parquet::errors::ParquetError) -> StorageError {
+pub(crate) fn parquet_error(path: &Path, error: parquet::errors::ParquetError) -> StorageError {
     let source = match error {
         parquet::errors::ParquetError::External(inner) => match inner.downcast::<io::Error>() {
             Ok(io) => *io,
@@ -296,7 +297,7 @@ fn parquet_error(path: &Path, error: parquet::errors::ParquetError) -> StorageEr
 }
 
 /// Bytes on their way to a file, with their checksum.
-struct Sink {
+pub(crate) struct Sink {
     file: Arc<dyn DiskFile>,
     buffer: Vec<u8>,
     written: u64,
@@ -306,11 +307,22 @@ struct Sink {
 impl Sink {
     const BUFFER_BYTES: usize = 1 << 20;
 
-    fn new(file: Arc<dyn DiskFile>) -> Self {
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> Self {
         Self { file, buffer: Vec::with_capacity(Self::BUFFER_BYTES), written: 0, crc: 0 }
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    /// Bytes so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Their checksum.
+    pub(crate) fn crc(&self) -> u32 {
+        self.crc
+    }
+
+    /// Writes what is left.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.file.write_at(self.written, &self.buffer)?;
         self.crc = crc32c::crc32c_append(self.crc, &self.buffer);
         self.written += self.buffer.len() as u64;
@@ -319,7 +331,7 @@ impl Sink {
     }
 }
 
-impl Write for &mut Sink {
+impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= Sink::BUFFER_BYTES {

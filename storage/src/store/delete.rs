@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::open::masked;
+use super::stored::Stored;
 use super::writer::Job;
 use super::{Shared, Store};
 use crate::catalog::{Deletion, DeletionOrder, Masks};
@@ -103,8 +104,8 @@ impl Shared {
         let (disk, cache, data) = (Arc::clone(&self.disk), self.cache.clone(), self.config.data.clone());
         let open = move || {
             let one = |meta: SegmentMeta| {
-                let path = segment_path(&segment_folder(&data, &meta.tenant, meta.day), meta.id);
-                masked(Segment::open(&disk, &path, meta, &cache)?, &masks).map(Arc::new)
+                let path = segment_path(&segment_folder(&data, &meta.tenant, meta.signal, meta.day), meta.id);
+                masked(Segment::open(&disk, &path, meta, &cache)?, &masks).map(|s| Stored::Logs(Arc::new(s)))
             };
             metas.into_iter().map(one).collect::<Result<Vec<_>, StorageError>>()
         };
@@ -134,7 +135,8 @@ impl Shared {
                 upkeep.undecided = None;
                 self.switch(Vec::new(), &[meta.id], 0, &mut upkeep);
             } else {
-                let job = MergeJob { tenant: meta.tenant.clone(), day: meta.day, inputs: vec![meta.id] };
+                let job =
+                    MergeJob { tenant: meta.tenant.clone(), signal: meta.signal, day: meta.day, inputs: vec![meta.id] };
                 self.merge(&job, &mut upkeep).await?;
             }
             drop(segment);

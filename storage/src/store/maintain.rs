@@ -1,23 +1,27 @@
 //! Background work: full memtables into segments, small segments into larger ones, old ones away.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::Shared;
+use super::stored::Stored;
 use super::writer::Job;
+use super::{Shared, State};
 use crate::batch::LogBatch;
 use crate::catalog::Settled;
 use crate::compact::{self, Effort, MergeJob};
+use crate::disk::Disk;
 use crate::error::StorageError;
-use crate::folder::{day_of, segment_path};
+use crate::folder::{day_of, segment_folder, segment_path};
 use crate::memtable::Memtable;
+use crate::metrics::{self, MemoryPart, MetricSegment};
 use crate::retain;
 use crate::segment::{
-    Lineage, Segment, SegmentMeta, SegmentOrder, WriteOptions, merge_segments, segment_files, write_segment,
+    Lineage, Segment, SegmentMeta, SegmentOrder, Signal, WriteOptions, merge_segments, segment_files, write_segment,
 };
 use crate::tenant::Tenant;
 
@@ -28,11 +32,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
     /// Not in the catalog any more; the files go when the catalog is settled and no query holds them.
-    doomed: Vec<Arc<Segment>>,
+    doomed: Vec<Stored>,
     /// The journal up to here is in segments; its files go when the catalog is settled.
     release: Option<u64>,
     /// What a commit was to add whose outcome is not known: it failed, or whoever waited for it went away.
-    pub(super) undecided: Option<Vec<Arc<Segment>>>,
+    pub(super) undecided: Option<Vec<Stored>>,
 }
 
 impl Upkeep {
@@ -120,7 +124,7 @@ impl Shared {
     /// their memtables. Returns how many went.
     pub(super) fn switch(
         &self,
-        added: Vec<Arc<Segment>>,
+        added: Vec<Stored>,
         removed: &[u64],
         flushed_sequence: u64,
         upkeep: &mut Upkeep,
@@ -134,6 +138,9 @@ impl Shared {
         let is_flushed = |m: &Arc<Memtable>| m.sequences().is_none_or(|(_, last)| last <= flushed_sequence);
         while let Some(memtable) = state.frozen.pop_front_if(|memtable| is_flushed(memtable)) {
             self.keys.committed(memtable.keys().iter().map(|key| key.hash));
+            for (tenant, known) in memtable.metadata() {
+                state.metadata.entry(tenant.clone()).or_default().extend(known.clone());
+            }
             upkeep.release(flushed_sequence);
         }
         self.observe_memory(&state);
@@ -152,14 +159,18 @@ impl Shared {
         let first_sequence = self.read_state().flushed_sequence + 1;
         let pieces = pieces(memtable);
         let parts = pieces.len() as u32;
-        let mut added: Vec<Arc<Segment>> = Vec::with_capacity(pieces.len());
-        for ((tenant, day, batches), part) in pieces.into_iter().zip(0..) {
+        let mut added: Vec<Stored> = Vec::with_capacity(pieces.len());
+        for (piece, part) in pieces.into_iter().zip(0..) {
             let lineage = Lineage::of_flush(first_sequence, last_sequence, part, parts);
-            let written = self.write(tenant, day, lineage, move |disk, path, order| {
-                write_segment(disk, path, order, &batches, &WriteOptions::default())
+            let Piece { tenant, signal, day, rows } = piece;
+            let written = self.write_new(tenant, signal, day, lineage, move |disk, path, order| match rows {
+                PieceRows::Logs(batches) => {
+                    write_segment(disk, path, order, &batches, &WriteOptions::default()).map(Some)
+                }
+                PieceRows::Metrics(part) => metrics::flush::write_part(disk, path, &order, &part).map(Some),
             });
             match written.await {
-                Ok(new) => added.push(new),
+                Ok(new) => added.extend(new),
                 Err(e) => {
                     self.discard(&added);
                     return Err(e);
@@ -168,7 +179,7 @@ impl Shared {
         }
         let metas: Vec<SegmentMeta> = added.iter().map(|segment| segment.meta().clone()).collect();
         upkeep.undecided = Some(added);
-        let settled = self.catalog.commit_flush(&metas, last_sequence, memtable.keys()).await?;
+        let settled = self.catalog.commit_flush(&metas, last_sequence, memtable.keys(), &memtable.said()).await?;
         let added = upkeep.undecided.take().unwrap_or_default();
         self.switch(added, &[], last_sequence, upkeep);
         tracing::debug!(records = memtable.rows(), segments = parts, ?settled, "memtable flushed");
@@ -205,17 +216,18 @@ impl Shared {
     }
 
     pub(super) async fn merge(&self, job: &MergeJob, upkeep: &mut Upkeep) -> Result<(), StorageError> {
-        let inputs: Vec<Arc<Segment>> = {
+        let inputs = {
             let state = self.read_state();
-            let of_tenant = state.segments.get(&job.tenant).map(Vec::as_slice).unwrap_or_default();
-            of_tenant.iter().filter(|s| job.inputs.contains(&s.meta().id)).cloned().collect()
+            state.stored(job)
         };
-        let lineage = Lineage::of_merge(inputs.iter().map(|s| s.meta()));
+        let lineage = inputs.lineage();
         let merged = self
-            .write(job.tenant.clone(), job.day, lineage, move |disk, path, order| {
-                merge_segments(disk, path, order, &inputs, &WriteOptions::default())
+            .write_new(job.tenant.clone(), job.signal, job.day, lineage, move |disk, path, order| match inputs {
+                Inputs::Logs(inputs) => merge_segments(disk, path, order, &inputs, &WriteOptions::default()).map(Some),
+                Inputs::Metrics(inputs) => metrics::flush::merge(disk, path, &order, &inputs, None),
             })
             .await?;
+        let Some(merged) = merged else { return Ok(()) };
         let meta = merged.meta().clone();
         upkeep.undecided = Some(vec![merged]);
         let _settled: Settled = self.catalog.commit_compaction(&job.inputs, std::slice::from_ref(&meta)).await?;
@@ -255,8 +267,8 @@ impl Shared {
         if let Some(up_to) = upkeep.release.take() {
             jobs.send(Job::Release(up_to)).await.map_err(|_| StorageError::Closed)?;
         }
-        let (free, held): (Vec<Arc<Segment>>, Vec<Arc<Segment>>) =
-            std::mem::take(&mut upkeep.doomed).into_iter().partition(|s| Arc::strong_count(s) == 1);
+        let (held, free): (Vec<Stored>, Vec<Stored>) =
+            std::mem::take(&mut upkeep.doomed).into_iter().partition(Stored::is_held);
         upkeep.doomed = held;
         if free.is_empty() {
             return Ok(());
@@ -264,40 +276,49 @@ impl Shared {
         let mut gone = Vec::with_capacity(free.len());
         for segment in free {
             let meta = segment.meta();
-            let folder = self.segment_folder(&meta.tenant, meta.day);
-            remove_files(self.disk.as_ref(), &folder, meta.id)?;
+            remove_files(self.disk.as_ref(), &self.folder_of(meta), meta.id)?;
             gone.push(meta.id);
         }
         self.catalog.forget_dropped(&gone).await
     }
 
     /// Runs a writer of segments off the async threads and opens what it wrote.
-    async fn write(
+    async fn write_new(
         &self,
         tenant: Tenant,
+        signal: Signal,
         day: i32,
         lineage: Lineage,
-        write: impl FnOnce(&dyn crate::disk::Disk, &std::path::Path, SegmentOrder) -> Result<SegmentMeta, StorageError>
-        + Send
-        + 'static,
-    ) -> Result<Arc<Segment>, StorageError> {
-        let (data, folder) = (self.config.data.clone(), self.segment_folder(&tenant, day));
+        write: impl FnOnce(&dyn Disk, &Path, SegmentOrder) -> Result<Option<SegmentMeta>, StorageError> + Send + 'static,
+    ) -> Result<Option<Stored>, StorageError> {
+        let data = self.config.data.clone();
+        let folder = segment_folder(&data, &tenant, signal, day);
         let id = self.next_segment.fetch_add(1, Ordering::SeqCst);
         let order = SegmentOrder { id, tenant, day, created_ns: self.clock.now_ns(), lineage };
         let (disk, cache) = (Arc::clone(&self.disk), self.cache.clone());
         let written = tokio::task::spawn_blocking(move || {
             disk.create_dir_below(&data, &folder).map_err(|e| StorageError::io("make folder", &folder, e))?;
             let path = segment_path(&folder, id);
-            let meta = write(disk.as_ref(), &path, order)?;
-            Ok(Arc::new(Segment::open(&disk, &path, meta, &cache)?))
+            let Some(meta) = write(disk.as_ref(), &path, order)? else { return Ok(None) };
+            Stored::open(&disk, &path, meta, &cache).map(Some)
         });
         written.await.map_err(|e| StorageError::Refused(format!("writing a segment ended early: {e}")))?
     }
 
+    /// [`Self::write_new`], in the place of a segment.
+    pub(super) async fn write(
+        &self,
+        old: &SegmentMeta,
+        lineage: Lineage,
+        write: impl FnOnce(&dyn Disk, &Path, SegmentOrder) -> Result<Option<SegmentMeta>, StorageError> + Send + 'static,
+    ) -> Result<Option<Stored>, StorageError> {
+        self.write_new(old.tenant.clone(), old.signal, old.day, lineage, write).await
+    }
+
     /// Removes segments that were written but will not be committed.
-    fn discard(&self, written: &[Arc<Segment>]) {
+    pub(super) fn discard(&self, written: &[Stored]) {
         for meta in written.iter().map(|segment| segment.meta()) {
-            let folder = self.segment_folder(&meta.tenant, meta.day);
+            let folder = self.folder_of(meta);
             if let Err(e) = remove_files(self.disk.as_ref(), &folder, meta.id) {
                 tracing::warn!(error = %e, "files of a failed flush stay until the next start");
             }
@@ -305,12 +326,54 @@ impl Shared {
     }
 
     fn metas(&self) -> Vec<SegmentMeta> {
-        self.read_state().segments.values().flatten().map(|s| s.meta().clone()).collect()
+        self.read_state().metas().cloned().collect()
     }
 }
 
-/// A memtable cut by tenant and day.
-fn pieces(memtable: &Memtable) -> Vec<(Tenant, i32, Vec<Arc<LogBatch>>)> {
+/// What a merge reads, the oldest first.
+enum Inputs {
+    Logs(Vec<Arc<Segment>>),
+    Metrics(Vec<Arc<MetricSegment>>),
+}
+
+impl Inputs {
+    fn lineage(&self) -> Lineage {
+        match self {
+            Self::Logs(inputs) => Lineage::of_merge(inputs.iter().map(|s| s.meta())),
+            Self::Metrics(inputs) => Lineage::of_merge(inputs.iter().map(|s| s.meta())),
+        }
+    }
+}
+
+impl State {
+    /// The segments of a merge.
+    fn stored(&self, job: &MergeJob) -> Inputs {
+        fn chosen<S: Clone>(of_tenant: Option<&Vec<S>>, is_input: impl Fn(&S) -> bool) -> Vec<S> {
+            of_tenant.into_iter().flatten().filter(|segment| is_input(segment)).cloned().collect()
+        }
+        let is_input = |meta: &SegmentMeta| job.inputs.contains(&meta.id);
+        match job.signal {
+            Signal::Logs => Inputs::Logs(chosen(self.segments.get(&job.tenant), |s| is_input(s.meta()))),
+            Signal::Metrics => Inputs::Metrics(chosen(self.metrics.get(&job.tenant), |s| is_input(s.meta()))),
+        }
+    }
+}
+
+/// What of a memtable becomes one segment.
+struct Piece {
+    tenant: Tenant,
+    signal: Signal,
+    day: i32,
+    rows: PieceRows,
+}
+
+enum PieceRows {
+    Logs(Vec<Arc<LogBatch>>),
+    Metrics(Arc<MemoryPart>),
+}
+
+/// A memtable cut by tenant, signal and day.
+fn pieces(memtable: &Memtable) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for (tenant, batches) in memtable.tenants() {
         let mut days: std::collections::BTreeMap<i32, Vec<Arc<LogBatch>>> = std::collections::BTreeMap::new();
@@ -323,7 +386,19 @@ fn pieces(memtable: &Memtable) -> Vec<(Tenant, i32, Vec<Arc<LogBatch>>)> {
                 days.entry(day).or_default().push(Arc::clone(&batch));
             }
         }
-        pieces.extend(days.into_iter().map(|(day, batches)| (tenant.clone(), day, batches)));
+        pieces.extend(days.into_iter().map(|(day, batches)| Piece {
+            tenant: tenant.clone(),
+            signal: Signal::Logs,
+            day,
+            rows: PieceRows::Logs(batches),
+        }));
+    }
+    for (tenant, table) in memtable.metrics() {
+        let part = table.part();
+        pieces.extend(metrics::flush::days(&part).into_iter().map(|day| {
+            let rows = PieceRows::Metrics(Arc::clone(&part));
+            Piece { tenant: tenant.clone(), signal: Signal::Metrics, day, rows }
+        }));
     }
     pieces
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use super::keys::{Claim, Keys};
 use super::maintain::{Upkeep, remove_files};
+use super::stored::Stored;
 use super::{Shared, State, StoreConfig};
 use crate::catalog::{Catalog, CatalogState, Found, KeyUse, Masks, Recovery, Settled, key_hash, recover};
 use crate::clock::Clock;
@@ -16,7 +17,7 @@ use crate::error::StorageError;
 use crate::folder::{segment_folder, segment_path};
 use crate::journal::{FrameEncoder, Journal, JournalOptions, JournalScan, Replay};
 use crate::lock::lock_folder;
-use crate::segment::{Segment, SegmentCache, SegmentMeta, segment_files};
+use crate::segment::{Segment, SegmentCache, SegmentMeta, Signal, segment_files};
 use crate::stats::Stats;
 
 pub(super) async fn open(
@@ -93,7 +94,7 @@ async fn load(
     let recovery = recover(told, &found(disk.as_ref(), &files, told, &scan, &config.data, &stats));
     let settled = tell_catalog(config, disk.as_ref(), catalog, &recovery).await?;
 
-    let mut state = State::default();
+    let mut state = State { metadata: catalog.metadata().await?, ..State::default() };
     let cache = SegmentCache::new(config.cache_bytes);
     let lost = open_segments(disk, config, (&recovery, &told.masks), &cache, &stats, &mut state);
     if !lost.is_empty() {
@@ -122,7 +123,7 @@ async fn load(
 /// Makes sure of segments that are taken on from their files alone: who wrote them may have been killed before it did.
 fn make_durable(config: &StoreConfig, disk: &dyn Disk, recovery: &Recovery) -> Result<(), StorageError> {
     for meta in &recovery.segments {
-        let folder = segment_folder(&config.data, &meta.tenant, meta.day);
+        let folder = segment_folder(&config.data, &meta.tenant, meta.signal, meta.day);
         let (parquet, index) = segment_files(&segment_path(&folder, meta.id));
         for file in [parquet, index] {
             match disk.open(&file).and_then(|open| open.sync()) {
@@ -152,7 +153,9 @@ async fn tell_catalog(
     };
     if settled == Settled::Yes && !recovery.delete.is_empty() {
         for gone in &recovery.delete {
-            remove_files(disk, &segment_folder(&config.data, &gone.tenant, gone.day), gone.id)?;
+            for signal in [Signal::Logs, Signal::Metrics] {
+                remove_files(disk, &segment_folder(&config.data, &gone.tenant, signal, gone.day), gone.id)?;
+            }
         }
         catalog.forget_dropped(&recovery.delete.iter().map(|gone| gone.id).collect::<Vec<_>>()).await?;
     }
@@ -178,7 +181,7 @@ async fn replay_into(
                 Claim::Mine(claim) => claim.stored(),
             }
         }
-        state.active.insert(frame.sequence, &content.tenant, content.batch, key, now_ns);
+        state.active.insert(frame.sequence, &content.tenant, &content.batch, key, now_ns);
         stats.replayed_frames.fetch_add(1, Ordering::Relaxed);
         if state.active.bytes() >= config.memtable_bytes {
             state.freeze();
@@ -256,9 +259,9 @@ fn open_segments(
 ) -> Vec<u64> {
     let mut lost = Vec::new();
     for meta in &recovery.segments {
-        let path = segment_path(&segment_folder(&config.data, &meta.tenant, meta.day), meta.id);
-        match open_whole(disk, &path, meta, cache).and_then(|segment| masked(segment, masks)) {
-            Ok(segment) => state.add(Arc::new(segment)),
+        let path = segment_path(&segment_folder(&config.data, &meta.tenant, meta.signal, meta.day), meta.id);
+        match open_whole(disk, &path, meta, cache, masks) {
+            Ok(segment) => state.add(segment),
             // What cannot be moved stays listed: what is not listed is deleted.
             Err(e) if set_aside(disk.as_ref(), &config.data, &path, &e, stats) => lost.push(meta.id),
             Err(_) => {}
@@ -283,9 +286,15 @@ fn open_whole(
     path: &Path,
     meta: &SegmentMeta,
     cache: &SegmentCache,
-) -> Result<Segment, StorageError> {
+    masks: &Masks,
+) -> Result<Stored, StorageError> {
     rows_are_there(disk.as_ref(), path, meta)?;
-    Segment::open(disk, path, meta.clone(), cache)
+    match meta.signal {
+        Signal::Logs => {
+            masked(Segment::open(disk, path, meta.clone(), cache)?, masks).map(|s| Stored::Logs(Arc::new(s)))
+        }
+        Signal::Metrics => Stored::open(disk, path, meta.clone(), cache),
+    }
 }
 
 /// Whether the Parquet file has all of its bytes.

@@ -282,7 +282,11 @@ async fn a_key_that_is_in_the_journal_twice_counts_once() {
     let (mut journal, _) = crate::journal::Journal::open(Arc::new(RealDisk), &dir, &options).unwrap();
     let frame = |key: &str, times| {
         let batch = Arc::new(batch("a", lines(times)));
-        let input = FrameInput { tenant: tenant(), idempotency_key: Some(key.to_owned()), batch };
+        let input = FrameInput {
+            tenant: tenant(),
+            idempotency_key: Some(key.to_owned()),
+            batch: crate::journal::Batch::Logs(batch),
+        };
         FrameEncoder::default().encode(&input).unwrap()
     };
     journal.append(vec![frame("k", 0..5), frame("l", 5..9), frame("k", 0..5)]).unwrap();

@@ -9,10 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::keys::ClaimGuard;
 use super::{Published, Shared, Waiting};
-use crate::batch::LogBatch;
 use crate::catalog::KeyUse;
 use crate::error::StorageError;
-use crate::journal::{EncodedFrame, Journal};
+use crate::journal::{Batch, EncodedFrame, Journal};
 use crate::tenant::Tenant;
 
 /// Appends that share one sync.
@@ -41,7 +40,7 @@ pub(super) enum Job {
 pub(super) struct Append {
     pub(super) frame: EncodedFrame,
     pub(super) tenant: Tenant,
-    pub(super) batch: Arc<LogBatch>,
+    pub(super) batch: Batch,
     pub(super) key: Option<KeyUse>,
     pub(super) claim: Option<ClaimGuard>,
     pub(super) answer: oneshot::Sender<Result<(), StorageError>>,
@@ -133,7 +132,7 @@ impl Writer {
         let mut state = self.shared.write_state();
         let now_ns = self.shared.clock.now_ns();
         for (entry, sequence) in rest.iter_mut().zip(first..) {
-            state.active.insert(sequence, &entry.tenant, Arc::clone(&entry.batch), entry.key, now_ns);
+            state.active.insert(sequence, &entry.tenant, &entry.batch, entry.key, now_ns);
             state.last_sequence = sequence;
             // Before the lock is let go: a flush takes the key out again once the catalog has it.
             if let Some(claim) = entry.claim.take() {
@@ -148,7 +147,7 @@ impl Writer {
         drop(state);
         for (entry, sequence) in rest.into_iter().zip(first..) {
             stats.batches.fetch_add(1, Ordering::Relaxed);
-            stats.count_accepted(&entry.tenant, entry.batch.len() as u64, entry.batch.memory_bytes() as u64);
+            stats.count_accepted(&entry.tenant, &entry.batch);
             entry.acknowledge(&self.shared, sequence);
         }
     }
@@ -205,7 +204,7 @@ impl Writer {
 /// What is left of an append once its frame is with the journal.
 struct Entry {
     tenant: Tenant,
-    batch: Arc<LogBatch>,
+    batch: Batch,
     key: Option<KeyUse>,
     claim: Option<ClaimGuard>,
     answer: oneshot::Sender<Result<(), StorageError>>,
@@ -221,9 +220,10 @@ impl Entry {
     fn acknowledge(self, shared: &Shared, sequence: u64) {
         // Whoever asked may have gone away; the batch is stored all the same.
         let _ = self.answer.send(Ok(()));
+        let Batch::Logs(batch) = self.batch else { return };
         let mut tails = shared.tails.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tail) = tails.get(&self.tenant)
-            && tail.send(Published { sequence, batch: self.batch }).is_err()
+            && tail.send(Published { sequence, batch }).is_err()
         {
             tails.remove(&self.tenant);
         }

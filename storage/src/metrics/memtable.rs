@@ -1,0 +1,351 @@
+//! Samples that are not in a segment yet, of one tenant. New ones are queryable at once; every so many rows the newest
+//! are sorted by series into a *run*, so that a query finds those of a series without looking at all.
+//!
+//! What a query holds ([`MemoryPart`]) never changes. Within a series, samples are in the order they came; of a plain value
+//! and a histogram of the same time the histogram counts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::StorageError;
+use crate::metrics::batch::{Exemplar, HistogramSample, MetricBatch, SeriesId, labels_of};
+use crate::metrics::matching::{LabelIndex, LabelMatcher, matching};
+
+/// Rows of a run; more when there are more series.
+const RUN_ROWS_MIN: usize = 64 << 10;
+/// Series of a piece of the table: a snapshot shares all but the last with the table.
+const PIECE_SERIES: usize = 1024;
+
+/// Hash maps whose keys are hashes.
+type ByHash<K, V> = HashMap<K, V, BuildHasherDefault<Hashed>>;
+
+/// Takes the low half of a 128-bit hash for the hash.
+#[derive(Debug, Default)]
+pub(crate) struct Hashed(u64);
+
+impl std::hash::Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+    }
+
+    fn write_u128(&mut self, number: u128) {
+        self.0 = number as u64;
+    }
+}
+
+/// One tenant's samples.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    place: ByHash<SeriesId, u32>,
+    pieces: Vec<Arc<Vec<Arc<[u8]>>>>,
+    index: Arc<Mutex<MemoryIndex>>,
+    runs: Vec<Arc<Rows>>,
+    tail: Vec<Arc<Rows>>,
+    tail_rows: usize,
+    histograms: Vec<Arc<Vec<HistogramSample>>>,
+    exemplars: Vec<Arc<Vec<Exemplar>>>,
+    rows: u64,
+    bounds: Option<(i64, i64)>,
+}
+
+/// Samples in columns.
+#[derive(Debug, Default)]
+struct Rows {
+    /// Of each sample.
+    series: Vec<u32>,
+    timestamps: Vec<i64>,
+    values: Vec<f64>,
+    /// Empty, or of each sample.
+    starts: Vec<i64>,
+}
+
+impl Table {
+    /// Takes the samples of a batch in; answers about how many bytes that takes.
+    pub(crate) fn insert(&mut self, batch: &MetricBatch) -> usize {
+        let mut bytes = 0;
+        let places: Vec<u32> = (0..batch.series_count())
+            .map(|index| {
+                let series = batch.series(index);
+                let next = self.place.len() as u32;
+                let at = *self.place.entry(series.id).or_insert(next);
+                if at == next {
+                    bytes += series.label_bytes.len() + 96;
+                    match self.pieces.last_mut().filter(|piece| piece.len() < PIECE_SERIES) {
+                        Some(piece) => Arc::make_mut(piece).push(series.label_bytes.into()),
+                        None => self.pieces.push(Arc::new(vec![series.label_bytes.into()])),
+                    }
+                }
+                at
+            })
+            .collect();
+        let place = |series: u32| places[series as usize];
+        if !batch.values.is_empty() {
+            let rows = Rows {
+                series: batch.series.iter().map(|&series| place(series)).collect(),
+                timestamps: batch.timestamps.clone(),
+                values: batch.values.clone(),
+                starts: batch.starts.clone(),
+            };
+            bytes += rows.values.len() * if rows.starts.is_empty() { 20 } else { 28 };
+            self.tail_rows += rows.values.len();
+            self.tail.push(Arc::new(rows));
+        }
+        if !batch.histograms.is_empty() {
+            let moved = batch.histograms.iter().map(|h| HistogramSample { series: place(h.series), ..h.clone() });
+            let moved: Vec<HistogramSample> = moved.collect();
+            bytes += moved.iter().map(|h| size_of::<HistogramSample>() + h.histogram.memory_bytes()).sum::<usize>();
+            self.histograms.push(Arc::new(moved));
+        }
+        if !batch.exemplars.is_empty() {
+            let moved = batch.exemplars.iter().map(|e| Exemplar { series: place(e.series), ..e.clone() }).collect();
+            bytes += batch.exemplars.len() * 160;
+            self.exemplars.push(Arc::new(moved));
+        }
+        self.rows += batch.len() as u64;
+        let times = || batch.timestamps.iter().copied().chain(batch.histograms.iter().map(|h| h.timestamp));
+        if let (Some(first), Some(last)) = (times().min(), times().max()) {
+            let (known_first, known_last) = self.bounds.unwrap_or((first, last));
+            self.bounds = Some((first.min(known_first), last.max(known_last)));
+        }
+        if self.tail_rows >= RUN_ROWS_MIN.max(self.place.len() * 2) {
+            let run = sorted(&self.tail, self.place.len());
+            self.runs.push(Arc::new(run));
+            self.tail.clear();
+            self.tail_rows = 0;
+        }
+        bytes
+    }
+
+    /// How many samples.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// What a query sees.
+    pub(crate) fn part(&self) -> Arc<MemoryPart> {
+        Arc::new(MemoryPart {
+            pieces: self.pieces.clone(),
+            count: self.place.len() as u32,
+            index: Arc::clone(&self.index),
+            runs: self.runs.clone(),
+            tail: self.tail.clone(),
+            histograms: self.histograms.clone(),
+            exemplars: self.exemplars.clone(),
+            bounds: self.bounds,
+        })
+    }
+}
+
+/// All rows by series; those of a series stay in the order they came.
+fn sorted(tail: &[Arc<Rows>], series_count: usize) -> Rows {
+    let mut next = vec![0_u32; series_count + 1];
+    for &series in tail.iter().flat_map(|rows| &rows.series) {
+        next[series as usize + 1] += 1;
+    }
+    for at in 1..next.len() {
+        next[at] += next[at - 1];
+    }
+    let count = next.last().copied().unwrap_or_default() as usize;
+    let with_starts = tail.iter().any(|rows| !rows.starts.is_empty());
+    let mut run = Rows {
+        series: vec![0; count],
+        timestamps: vec![0; count],
+        values: vec![0.0; count],
+        starts: vec![0; if with_starts { count } else { 0 }],
+    };
+    for rows in tail {
+        for (row, &series) in rows.series.iter().enumerate() {
+            let to = next[series as usize] as usize;
+            next[series as usize] += 1;
+            run.series[to] = series;
+            run.timestamps[to] = rows.timestamps[row];
+            run.values[to] = rows.values[row];
+            if let (true, Some(&start)) = (with_starts, rows.starts.get(row)) {
+                run.starts[to] = start;
+            }
+        }
+    }
+    run
+}
+
+/// The series of a table by label, as far as queries have asked.
+#[derive(Debug, Default)]
+struct MemoryIndex {
+    count: u32,
+    values: HashMap<String, BTreeMap<String, Vec<u32>>>,
+}
+
+impl LabelIndex for MemoryIndex {
+    fn count(&self) -> u32 {
+        self.count
+    }
+
+    fn with_value(&self, name: &str, value: &str, take: &mut dyn FnMut(u32)) -> Result<(), StorageError> {
+        let found = self.values.get(name).and_then(|values| values.get(value));
+        found.into_iter().flatten().for_each(|&series| take(series));
+        Ok(())
+    }
+
+    fn with_values(
+        &self,
+        name: &str,
+        prefix: &str,
+        passes: &dyn Fn(&str) -> bool,
+        take: &mut dyn FnMut(u32),
+    ) -> Result<(), StorageError> {
+        let Some(values) = self.values.get(name) else { return Ok(()) };
+        let begun = values.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
+        let alike = begun.take_while(|(value, _)| value.starts_with(prefix));
+        alike.filter(|(value, _)| passes(value)).flat_map(|(_, series)| series).for_each(|&series| take(series));
+        Ok(())
+    }
+}
+
+/// Which rows of a [`MemoryPart`] belong to one series: the run (or, beyond the runs, batch of the tail), and the rows in
+/// it.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    rows: u32,
+    range: Range<u32>,
+}
+
+/// What a query sees of one tenant's memtable: every sample that was acknowledged before, none that came later.
+#[derive(Debug)]
+pub struct MemoryPart {
+    pieces: Vec<Arc<Vec<Arc<[u8]>>>>,
+    count: u32,
+    index: Arc<Mutex<MemoryIndex>>,
+    runs: Vec<Arc<Rows>>,
+    tail: Vec<Arc<Rows>>,
+    histograms: Vec<Arc<Vec<HistogramSample>>>,
+    exemplars: Vec<Arc<Vec<Exemplar>>>,
+    bounds: Option<(i64, i64)>,
+}
+
+impl MemoryPart {
+    /// How many series.
+    pub(crate) fn series_count(&self) -> u32 {
+        self.count
+    }
+
+    /// First and last time, both inside, in milliseconds.
+    pub(crate) fn time_bounds(&self) -> Option<(i64, i64)> {
+        self.bounds
+    }
+
+    /// The flat labels of a series.
+    pub(crate) fn label_bytes(&self, series: u32) -> &[u8] {
+        &self.pieces[series as usize / PIECE_SERIES][series as usize % PIECE_SERIES]
+    }
+
+    /// The series that match, ascending.
+    pub(crate) fn select(&self, matchers: &[LabelMatcher]) -> Result<Vec<u32>, StorageError> {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        for series in index.count..self.count {
+            for (name, value) in labels_of(self.label_bytes(series)) {
+                if !index.values.contains_key(name) {
+                    index.values.insert(name.to_owned(), BTreeMap::new());
+                }
+                let Some(values) = index.values.get_mut(name) else { continue };
+                match values.get_mut(value) {
+                    Some(known) => known.push(series),
+                    None => drop(values.insert(value.to_owned(), vec![series])),
+                }
+            }
+        }
+        index.count = index.count.max(self.count);
+        let mut found = matching(&*index, matchers)?;
+        // The index may know series that came after this part was taken.
+        found.truncate(found.partition_point(|&series| series < self.count));
+        Ok(found)
+    }
+
+    /// Where the rows of each of `series` (ascending) lie, in the order they came.
+    pub(crate) fn places(&self, series: &[u32]) -> Vec<Vec<Place>> {
+        let mut places: Vec<Vec<Place>> = vec![Vec::new(); series.len()];
+        for (rows, run) in self.runs.iter().zip(0..) {
+            let mut from = 0;
+            for (answer, wanted) in series.iter().enumerate() {
+                let rest = &rows.series[from..];
+                let start = from + skip(rest, |other| other < wanted);
+                let end = start + skip(&rows.series[start..], |other| other == wanted);
+                if start < end {
+                    places[answer].push(Place { rows: run, range: start as u32..end as u32 });
+                }
+                from = end;
+            }
+        }
+        let mut answers = vec![u32::MAX; if self.tail.is_empty() { 0 } else { self.count as usize }];
+        for (&series, answer) in series.iter().zip(0..) {
+            if let Some(place) = answers.get_mut(series as usize) {
+                *place = answer;
+            }
+        }
+        for (rows, at) in self.tail.iter().zip(self.runs.len() as u32..) {
+            for (series, row) in rows.series.iter().zip(0..) {
+                if let Some(places) = places.get_mut(answers[*series as usize] as usize) {
+                    places.push(Place { rows: at, range: row..row + 1 });
+                }
+            }
+        }
+        places
+    }
+
+    /// Calls `each` with timestamps, values and starts (empty when none is known) of the rows of a place.
+    pub(crate) fn read(&self, place: &Place, mut each: impl FnMut(&[i64], &[f64], &[i64])) {
+        let at = place.rows as usize;
+        let Some(rows) = self.runs.get(at).or_else(|| self.tail.get(at - self.runs.len())) else { return };
+        let range = place.range.start as usize..place.range.end as usize;
+        let starts = if rows.starts.is_empty() { &[] } else { &rows.starts[range.clone()] };
+        each(&rows.timestamps[range.clone()], &rows.values[range], starts);
+    }
+
+    /// Every histogram, in the order they came.
+    pub(crate) fn histograms(&self) -> impl Iterator<Item = &HistogramSample> {
+        self.histograms.iter().flat_map(|batch| batch.iter())
+    }
+
+    /// A histogram, by its place in [`Self::histograms`].
+    pub(crate) fn histogram(&self, at: u32) -> Option<&HistogramSample> {
+        let mut at = at as usize;
+        self.histograms.iter().find_map(|batch| {
+            let found = batch.get(at);
+            at = at.wrapping_sub(batch.len());
+            found
+        })
+    }
+
+    /// Calls `each` with the time of every sample.
+    pub(crate) fn each_time(&self, mut each: impl FnMut(i64)) {
+        self.runs.iter().chain(&self.tail).flat_map(|rows| &rows.timestamps).for_each(|&time| each(time));
+        self.histograms().for_each(|h| each(h.timestamp));
+    }
+
+    /// Calls `each` with every name and value of a label.
+    pub(crate) fn each_label(&self, mut each: impl FnMut(&str, &str)) {
+        (0..self.count)
+            .flat_map(|series| labels_of(self.label_bytes(series)))
+            .for_each(|(name, value)| each(name, value));
+    }
+
+    /// Every exemplar, in the order they came.
+    pub(crate) fn exemplars(&self) -> impl Iterator<Item = &Exemplar> {
+        self.exemplars.iter().flat_map(|batch| batch.iter())
+    }
+}
+
+/// How many at the start pass: looks at the first ones, then in steps that double, so that what is near is found fast.
+fn skip(rows: &[u32], passes: impl Fn(&u32) -> bool) -> usize {
+    let mut step = 1;
+    while rows.get(step).is_some_and(&passes) {
+        step *= 2;
+    }
+    let from = step / 2;
+    from + rows[from..rows.len().min(step + 1)].partition_point(passes)
+}
