@@ -383,6 +383,19 @@ impl BinaryOp {
         }
     }
 
+    /// As a [`DurationExpr`] has it: one of `+ - * / % ^`.
+    pub fn of_durations(self) -> Option<char> {
+        Some(match self {
+            Self::Add => '+',
+            Self::Sub => '-',
+            Self::Mul => '*',
+            Self::Div => '/',
+            Self::Mod => '%',
+            Self::Pow => '^',
+            _ => return None,
+        })
+    }
+
     /// `== != < <= > >=`.
     pub fn is_comparison(self) -> bool {
         matches!(self, Self::Eq | Self::Ne | Self::Lt | Self::Le | Self::Gt | Self::Ge)

@@ -5,4 +5,6 @@ pub mod functions;
 pub mod histogram;
 pub mod kahan;
 pub mod parser;
+pub mod print;
 pub mod source;
+pub mod tree_json;

@@ -5,7 +5,7 @@ use crate::logql::units::quote;
 use crate::promql::ast::{
     Aggregate, AggregateOp, Binary, BinaryOp, Call, Cardinality, Expr, Node, Span, ValueType, VectorSelector,
 };
-use crate::promql::functions::signature;
+use crate::promql::functions::{Signature, signature};
 
 /// What an expression of a checked tree evaluates to.
 pub fn value_type(expr: &Expr) -> ValueType {
@@ -35,26 +35,32 @@ pub(super) fn check(expr: &mut Expr, text: &str) -> Result<ValueType, ParseError
             check_selector(&matrix.selector, span, false)?;
             Ok(ValueType::Matrix)
         }
-        Node::Subquery(subquery) => match check(&mut subquery.expr, text)? {
-            ValueType::Vector => Ok(ValueType::Matrix),
-            other => {
-                let found = other.result_type();
-                fail(span, format!("subquery is only allowed on instant vector, got {found} instead"))
-            }
-        },
+        Node::Subquery(subquery) => of_subquery(check(&mut subquery.expr, text)?, span),
         Node::Call(call) => check_call(call, span, text),
         Node::Aggregate(aggregate) => check_aggregate(aggregate, text),
         Node::Binary(binary) => check_binary(binary, span, text),
         Node::Paren(inner) => check(inner, text),
-        Node::Unary { expr: inner, .. } => match check(inner, text)? {
-            found @ (ValueType::Scalar | ValueType::Vector) => Ok(found),
-            other => {
-                let found = quote(other.as_str());
-                let allowed = "unary expression only allowed on expressions of type scalar or instant vector";
-                fail(span, format!("{allowed}, got {found}"))
-            }
-        },
+        Node::Unary { expr: inner, .. } => of_unary(check(inner, text)?, span),
     }
+}
+
+// What recursion need not keep on the stack stands apart from it.
+
+fn of_subquery(inner: ValueType, span: Span) -> Result<ValueType, ParseError> {
+    if inner == ValueType::Vector {
+        return Ok(ValueType::Matrix);
+    }
+    let found = inner.result_type();
+    fail(span, format!("subquery is only allowed on instant vector, got {found} instead"))
+}
+
+fn of_unary(inner: ValueType, span: Span) -> Result<ValueType, ParseError> {
+    if matches!(inner, ValueType::Scalar | ValueType::Vector) {
+        return Ok(inner);
+    }
+    let found = quote(inner.as_str());
+    let allowed = "unary expression only allowed on expressions of type scalar or instant vector";
+    fail(span, format!("{allowed}, got {found}"))
 }
 
 fn fail<T>(span: Span, message: impl Into<String>) -> Result<T, ParseError> {
@@ -99,6 +105,20 @@ fn check_aggregate(aggregate: &mut Aggregate, text: &str) -> Result<ValueType, P
 }
 
 fn check_call(call: &mut Call, span: Span, text: &str) -> Result<ValueType, ParseError> {
+    let signature = check_count(call, span)?;
+    let place = format!("call to function {}", quote(signature.name));
+    for (index, argument) in call.args.iter_mut().enumerate() {
+        let Some(wanted) = signature.arg_type(index) else { break };
+        if signature.name == "info" && index == 1 {
+            check_info_labels(argument, span, &place)?;
+        } else {
+            expect_type(argument, wanted, &place, text)?;
+        }
+    }
+    Ok(signature.returns)
+}
+
+fn check_count(call: &Call, span: Span) -> Result<&'static Signature, ParseError> {
     let function = quote(call.function);
     let Some(signature) = signature(call.function) else {
         return fail(span, format!("unknown function with name {function}"));
@@ -113,16 +133,7 @@ fn check_call(call: &mut Call, span: Span, text: &str) -> Result<ValueType, Pars
     if let Some(wanted) = wanted {
         return fail(span, format!("expected {wanted} argument(s) in call to {function}, got {given}"));
     }
-    let place = format!("call to function {function}");
-    for (index, argument) in call.args.iter_mut().enumerate() {
-        let Some(wanted) = signature.arg_type(index) else { break };
-        if signature.name == "info" && index == 1 {
-            check_info_labels(argument, span, &place)?;
-        } else {
-            expect_type(argument, wanted, &place, text)?;
-        }
-    }
-    Ok(signature.returns)
+    Ok(signature)
 }
 
 /// The second argument of `info`: matchers of labels, which may be any.
@@ -143,6 +154,15 @@ fn check_info_labels(argument: &Expr, call: Span, place: &str) -> Result<(), Par
 fn check_binary(binary: &mut Binary, span: Span, text: &str) -> Result<ValueType, ParseError> {
     let left = check(&mut binary.left, text)?;
     let right = check(&mut binary.right, text)?;
+    check_operation(binary, (left, right), span, text)
+}
+
+fn check_operation(
+    binary: &mut Binary,
+    (left, right): (ValueType, ValueType),
+    span: Span,
+    text: &str,
+) -> Result<ValueType, ParseError> {
     let found = of_binary(left, right);
     let op = binary.op;
     let operator = || operator_span(binary.left.span, binary.right.span, text);

@@ -9,7 +9,7 @@ use crate::promql::ast::{
 };
 use crate::promql::functions::signature;
 
-/// How strongly an operator binds. Signs bind as `*` does: `-2 ^ 2` is `-(2 ^ 2)`.
+/// How strongly an operator binds.
 pub(super) fn strength(op: BinaryOp) -> u8 {
     use BinaryOp as B;
     match op {
@@ -17,55 +17,77 @@ pub(super) fn strength(op: BinaryOp) -> u8 {
         B::And | B::Unless => 2,
         B::Eq | B::Ne | B::Lt | B::Le | B::Gt | B::Ge | B::TrimUpper | B::TrimLower => 3,
         B::Add | B::Sub => 4,
-        B::Mul | B::Div | B::Mod | B::Atan2 => 5,
+        B::Mul | B::Div | B::Mod | B::Atan2 => SIGN,
         B::Pow => POWER,
     }
 }
 
 /// `^` binds strongest, and to the right.
 pub(super) const POWER: u8 = 6;
+/// Signs bind as `*` does: `-2 ^ 2` is `-(2 ^ 2)`.
+pub(super) const SIGN: u8 = 5;
 
-impl Parser<'_> {
-    pub(super) fn expression(&mut self) -> Result<Expr, ParseError> {
-        self.binary(0)
+/// Whether what waits for an operand of strength `waiting` gets it before an operator of strength `next`.
+pub(super) fn goes_first(waiting: u8, next: u8) -> bool {
+    waiting > next || (waiting == next && next != POWER)
+}
+
+/// What waits for an operand on its right.
+enum Waiting {
+    Sign { negative: bool, start: usize },
+    Operator { left: Box<Expr>, op: BinaryOp, bool_result: bool, matching: Box<VectorMatching> },
+}
+
+impl Waiting {
+    fn strength(&self) -> u8 {
+        match self {
+            Self::Sign { .. } => SIGN,
+            Self::Operator { op, .. } => strength(*op),
+        }
     }
 
-    /// Operands and the operators between them that bind at least so strongly.
-    fn binary(&mut self, strength_min: u8) -> Result<Expr, ParseError> {
-        let mut left = self.operand()?;
-        while let Kind::Operator(op) = self.peek()
-            && strength(op) >= strength_min
-        {
-            let token = self.advance();
+    fn with(self, operand: Expr) -> Expr {
+        match self {
+            Self::Sign { negative, start } => signed(negative, start, operand),
+            Self::Operator { left, op, bool_result, matching } => {
+                let span = Span { start: left.span.start, end: operand.span.end };
+                let (right, matching) = (Box::new(operand), Some(*matching));
+                Expr { node: Node::Binary(Binary { op, left, right, bool_result, matching }), span }
+            }
+        }
+    }
+}
+
+impl Parser<'_> {
+    /// Operands and operators. However many they are, they need no recursion.
+    pub(super) fn expression(&mut self) -> Result<Expr, ParseError> {
+        let mut waiting: Vec<Waiting> = Vec::new();
+        loop {
+            let token = self.token();
+            if let Some(negative) = self.accept_sign() {
+                self.chain(token.span)?;
+                waiting.push(Waiting::Sign { negative, start: token.span.start });
+                continue;
+            }
+            let mut operand = self.operand()?;
+            let token = self.token();
+            let Kind::Operator(op) = token.kind else {
+                return Ok(waiting.into_iter().rfold(operand, |operand, waiting| waiting.with(operand)));
+            };
+            while let Some(waiting) = waiting.pop_if(|waiting| goes_first(waiting.strength(), strength(op))) {
+                operand = waiting.with(operand);
+            }
+            self.advance();
             self.chain(token.span)?;
             let (bool_result, matching) = self.binary_modifiers()?;
-            let right = match op {
-                BinaryOp::Pow => self.nested(|p| p.binary(POWER))?,
-                _ => self.binary(strength(op) + 1)?,
-            };
-            let span = Span { start: left.span.start, end: right.span.end };
-            let (left_box, right) = (Box::new(left), Box::new(right));
-            let matching = Some(matching);
-            left = Expr { node: Node::Binary(Binary { op, left: left_box, right, bool_result, matching }), span };
+            let (left, matching) = (Box::new(operand), Box::new(matching));
+            waiting.push(Waiting::Operator { left, op, bool_result, matching });
         }
-        Ok(left)
     }
 
     fn operand(&mut self) -> Result<Expr, ParseError> {
-        let start = self.token().span.start;
-        let Some(negative) = self.accept_sign() else {
-            let expr = self.primary()?;
-            return self.modifiers(expr);
-        };
-        let expr = self.nested(|p| p.binary(POWER))?;
-        let span = Span { start, end: expr.span.end };
-        let signed = |value: f64| if negative { -value } else { value };
-        let node = match expr.node {
-            Node::Number(value) => Node::Number(signed(value)),
-            Node::Duration(value) => Node::Duration(signed(value)),
-            _ => Node::Unary { negative, expr: Box::new(expr) },
-        };
-        Ok(Expr { node, span })
+        let expr = self.primary()?;
+        self.modifiers(expr)
     }
 
     fn primary(&mut self) -> Result<Expr, ParseError> {
@@ -73,16 +95,8 @@ impl Parser<'_> {
         let call = self.peek_second() == Kind::LeftParen;
         match token.kind {
             Kind::Number | Kind::Duration => self.number(),
-            Kind::Text => {
-                self.advance();
-                Ok(Expr { node: Node::String(literal::unquote(self.text_of(token.span))), span: token.span })
-            }
-            Kind::LeftParen => {
-                self.advance();
-                let inner = self.nested(Self::expression)?;
-                self.expect(Kind::RightParen)?;
-                Ok(Expr { node: Node::Paren(Box::new(inner)), span: self.span_from(token.span.start) })
-            }
+            Kind::Text => Ok(self.string()),
+            Kind::LeftParen => self.paren(),
             Kind::Identifier | Kind::Query(_) if call => self.call(),
             Kind::Aggregator(op)
                 if call || matches!(self.peek_second(), Kind::Keyword(Keyword::By | Keyword::Without)) =>
@@ -93,6 +107,18 @@ impl Parser<'_> {
             kind if kind.names_metric() => self.vector_selector(),
             _ => Err(self.unexpected()),
         }
+    }
+
+    fn paren(&mut self) -> Result<Expr, ParseError> {
+        let start = self.advance().span.start;
+        let inner = Box::new(self.nested(Self::expression)?);
+        self.expect(Kind::RightParen)?;
+        Ok(Expr { node: Node::Paren(inner), span: self.span_from(start) })
+    }
+
+    fn string(&mut self) -> Expr {
+        let span = self.advance().span;
+        Expr { node: Node::String(literal::unquote(self.text_of(span))), span }
     }
 
     /// A number or a duration as a number.
@@ -142,25 +168,11 @@ impl Parser<'_> {
     fn aggregate(&mut self, op: AggregateOp) -> Result<Expr, ParseError> {
         let start = self.advance().span.start;
         let mut grouping = self.grouping()?;
-        let mut arguments = self.within("aggregation", "", Self::arguments)?;
+        let arguments = self.within("aggregation", "", Self::arguments)?;
         if grouping.is_none() {
             grouping = self.grouping()?;
         }
-        let span = self.span_from(start);
-        if arguments.is_empty() {
-            return Err(ParseError::new(span, "no arguments for aggregate expression provided"));
-        }
-        let expected = 1 + usize::from(op.has_parameter());
-        let given = arguments.len();
-        let (Some(expr), true) = (arguments.pop(), given == expected) else {
-            let message = format!(
-                "wrong number of arguments for aggregate expression provided, expected {expected}, got {given}"
-            );
-            return Err(ParseError::new(span, message));
-        };
-        let parameter = arguments.pop().map(Box::new);
-        let grouping = grouping.unwrap_or(Grouping::By(Vec::new()));
-        Ok(Expr { node: Node::Aggregate(Aggregate { op, parameter, expr: Box::new(expr), grouping }), span })
+        aggregation(op, grouping, arguments, self.span_from(start))
     }
 
     fn grouping(&mut self) -> Result<Option<Grouping>, ParseError> {
@@ -243,4 +255,37 @@ impl Parser<'_> {
         self.expect(Kind::RightParen)?;
         Ok(Some(word))
     }
+}
+
+/// A sign is part of a number.
+fn signed(negative: bool, start: usize, expr: Expr) -> Expr {
+    let span = Span { start, end: expr.span.end };
+    let signed = |value: f64| if negative { -value } else { value };
+    let node = match expr.node {
+        Node::Number(value) => Node::Number(signed(value)),
+        Node::Duration(value) => Node::Duration(signed(value)),
+        _ => Node::Unary { negative, expr: Box::new(expr) },
+    };
+    Expr { node, span }
+}
+
+fn aggregation(
+    op: AggregateOp,
+    grouping: Option<Grouping>,
+    mut arguments: Vec<Expr>,
+    span: Span,
+) -> Result<Expr, ParseError> {
+    if arguments.is_empty() {
+        return Err(ParseError::new(span, "no arguments for aggregate expression provided"));
+    }
+    let expected = 1 + usize::from(op.has_parameter());
+    let given = arguments.len();
+    let (Some(expr), true) = (arguments.pop(), given == expected) else {
+        let message =
+            format!("wrong number of arguments for aggregate expression provided, expected {expected}, got {given}");
+        return Err(ParseError::new(span, message));
+    };
+    let parameter = arguments.pop().map(Box::new);
+    let grouping = grouping.unwrap_or(Grouping::By(Vec::new()));
+    Ok(Expr { node: Node::Aggregate(Aggregate { op, parameter, expr: Box::new(expr), grouping }), span })
 }
