@@ -157,7 +157,7 @@ pub(super) fn increment(sum: &mut f64, kept: Option<&mut f64>, value: f64) {
 }
 
 /// Whether two lists of spans hold the same buckets; empty spans do not matter.
-pub(super) fn spans_match(a: &[Span], b: &[Span]) -> bool {
+pub(crate) fn spans_match(a: &[Span], b: &[Span]) -> bool {
     let joined = |spans: &[Span]| {
         let mut out: Vec<Span> = Vec::with_capacity(spans.len());
         let mut gap = 0_i32;

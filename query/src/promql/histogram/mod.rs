@@ -23,6 +23,7 @@ pub use add::{add, kahan_add, sub};
 pub use bounds::bucket_bound;
 pub use buckets::{Bucket, buckets, negative_buckets, positive_buckets, zero_bucket};
 pub use classic::{ClassicBucket, ClassicQuantile, bucket_fraction, bucket_quantile};
+pub(crate) use layout::spans_match;
 pub use quantile::{QuantileNote, fraction, quantile};
 pub use reset::detect_reset;
 pub use statistics::{avg, stddev, stdvar};

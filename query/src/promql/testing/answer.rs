@@ -1,0 +1,55 @@
+//! An answer in the form in which it is compared.
+
+use std::sync::Arc;
+
+use storage::Labels;
+use storage::metrics::Histogram;
+
+use super::store::MemorySource;
+use crate::promql::ast::Expr;
+
+/// One value.
+#[derive(Debug, Clone)]
+pub enum Point {
+    /// A float.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<Histogram>),
+}
+
+/// What a query answered.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// A number.
+    Scalar(f64),
+    /// A string.
+    String(String),
+    /// One value a series, in the order of the answer.
+    Vector(Vec<(Labels, Point)>),
+    /// The values of each series, with their times.
+    Matrix(Vec<(Labels, Vec<(i64, Point)>)>),
+}
+
+/// An answer and its annotations, as Prometheus's API writes them.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// The answer.
+    pub answer: Answer,
+    /// The warnings, with their place: `PromQL warning: ... (1:6)`.
+    pub warnings: Vec<String>,
+    /// The infos.
+    pub infos: Vec<String>,
+}
+
+/// What evaluates a query: the samples, the tree, its text (for the places of annotations), and when.
+pub type Evaluate<'a> = dyn Fn(&MemorySource, &Expr, &str, Times) -> Result<Evaluated, String> + 'a;
+
+/// When a query is evaluated, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub enum Times {
+    /// Once.
+    Instant(i64),
+    /// From `start` to `end`, every `step`.
+    #[allow(missing_docs, reason = "the names say it")]
+    Range { start: i64, end: i64, step: i64 },
+}
