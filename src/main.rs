@@ -9,6 +9,8 @@ mod config;
 mod error;
 mod listen;
 mod router;
+#[allow(dead_code, reason = "the server starts it once the store takes samples")]
+mod scrape;
 mod server;
 mod telemetry;
 mod tenant;

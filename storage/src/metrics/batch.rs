@@ -255,6 +255,19 @@ impl MetricBatchBuilder {
         self.end_series(start)
     }
 
+    /// Adds a series of another batch, without hashing it again, and gives its index.
+    pub fn known_series(&mut self, series: SampleSeries<'_>) -> u32 {
+        self.batch.label_bytes.extend_from_slice(series.label_bytes);
+        self.batch.ids.push(series.id);
+        self.batch.label_end.push(self.batch.label_bytes.len() as u32);
+        self.batch.ids.len() as u32 - 1
+    }
+
+    /// A series that was added, by its index.
+    pub fn added(&self, index: u32) -> SampleSeries<'_> {
+        self.batch.series(index as usize)
+    }
+
     fn put_unsorted<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>) {
         self.sorted.clear();
         for (name, value) in labels {
@@ -332,7 +345,10 @@ mod tests {
         let c = builder.series([("__name__", "up"), ("job", "y")].into_iter());
         builder.sample(a, 1, 1.0);
         builder.sample_since(b, 2, 2.0, 1);
-        let batch = builder.finish();
+        let mut again = MetricBatchBuilder::default();
+        let known = again.known_series(builder.added(c));
+        let (batch, again) = (builder.finish(), again.finish());
+        assert_eq!(again.series(known as usize).label_bytes, batch.series(c as usize).label_bytes);
         assert_eq!(batch.series(0).id, batch.series(1).id);
         assert_ne!(batch.series(c as usize).id, batch.series(0).id);
         assert_eq!(labels_of(batch.series(1).label_bytes).collect::<Vec<_>>(), [("__name__", "up"), ("job", "x")]);

@@ -1,0 +1,3 @@
+//! Prometheus's HTTP API, one resource a file.
+
+pub(crate) mod targets;
