@@ -1,5 +1,6 @@
 //! What a decoder gives back.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use storage::LogBatch;
@@ -19,8 +20,44 @@ pub struct Decoded {
 pub struct DecodedMetrics {
     /// The samples that were taken.
     pub batch: MetricBatch,
-    /// The samples that were not, in order.
+    /// The series or samples that were not, in order; of very many the first ones.
     pub refused: Vec<Refusal>,
+    /// How many samples were not taken, by reason, those among them that `refused` has no room for.
+    pub refused_samples: BTreeMap<RefusalReason, usize>,
+}
+
+/// How much was taken: what remote write 2.0 answers in `X-Prometheus-Remote-Write-*-Written`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Written {
+    pub samples: usize,
+    pub histograms: usize,
+    pub exemplars: usize,
+}
+
+impl DecodedMetrics {
+    /// Where every refusal is one sample.
+    pub(crate) fn one_each(batch: MetricBatch, refused: Vec<Refusal>) -> Self {
+        let mut refused_samples = BTreeMap::new();
+        for refusal in &refused {
+            *refused_samples.entry(refusal.reason).or_default() += 1;
+        }
+        Self { batch, refused, refused_samples }
+    }
+
+    /// How many samples were not taken: OTLP's `rejected_data_points`.
+    pub fn refused_count(&self) -> usize {
+        self.refused_samples.values().sum()
+    }
+
+    /// How much was taken.
+    pub fn written(&self) -> Written {
+        Written {
+            samples: self.batch.samples().len(),
+            histograms: self.batch.histograms().len(),
+            exemplars: self.batch.exemplars().len(),
+        }
+    }
 }
 
 /// A record that was not taken.
@@ -45,8 +82,16 @@ pub enum RefusalReason {
     RecordSize,
     /// It has too many attributes.
     AttributeCount,
-    /// Its stream has too many labels, or one is too long.
+    /// Its stream or series has too many labels, one is too long, or they are no valid labels.
     Labels,
+    /// It is no histogram that makes sense.
+    Histogram,
+    /// It refers to something that is not there.
+    Reference,
+    /// Its kind, or the way it is counted, is not known.
+    Kind,
+    /// It lies before what was counted already.
+    OutOfOrder,
 }
 
 impl RefusalReason {
@@ -58,6 +103,10 @@ impl RefusalReason {
             Self::RecordSize => "record_size",
             Self::AttributeCount => "attribute_count",
             Self::Labels => "labels",
+            Self::Histogram => "histogram",
+            Self::Reference => "reference",
+            Self::Kind => "kind",
+            Self::OutOfOrder => "out_of_order",
         }
     }
 }

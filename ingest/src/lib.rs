@@ -7,16 +7,24 @@
 pub mod admit;
 pub mod decoded;
 pub mod exposition;
+mod gather;
 pub mod jsonlines;
 pub mod level;
 pub mod limits;
 pub mod loki;
 pub mod names;
+mod native;
 pub mod otlp_json;
 pub mod otlp_logs;
 mod protobuf;
+pub mod remote_write;
 mod selector;
+#[cfg(test)]
+mod shown;
+mod snappy;
 pub mod time;
+#[cfg(test)]
+mod wire;
 
-pub use decoded::{DecodeError, DecodeErrorKind, Decoded, DecodedMetrics, Refusal, RefusalReason};
+pub use decoded::{DecodeError, DecodeErrorKind, Decoded, DecodedMetrics, Refusal, RefusalReason, Written};
 pub use limits::Limits;

@@ -17,6 +17,12 @@ pub struct Limits {
     pub label_value_bytes_max: usize,
     /// Attributes inside attributes; deeper ones become text.
     pub nesting_max: usize,
+    /// Labels of a series of samples, its name among them.
+    pub series_labels_max: usize,
+    /// The value of a series' label.
+    pub series_label_value_bytes_max: usize,
+    /// What the samples of one request may take in memory; a short body can say much, by references and repetition.
+    pub metric_batch_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -29,6 +35,9 @@ impl Default for Limits {
             label_name_bytes_max: 1024,
             label_value_bytes_max: 2048,
             nesting_max: 32,
+            series_labels_max: 512,
+            series_label_value_bytes_max: 16 << 10,
+            metric_batch_bytes_max: 256 << 20,
         }
     }
 }

@@ -13,24 +13,14 @@ use crate::limits::Limits;
 use crate::names::{self, normalise};
 use crate::protobuf::{Fields, Wire};
 use crate::selector;
+use crate::snappy;
 
 /// Decodes the protobuf form. The body is snappy's raw format, whatever its content encoding says.
 ///
 /// # Errors
 /// `Malformed` when it is no such message, `TooLarge` when it unpacks to too much, `Empty` without a stream.
 pub fn decode_protobuf(body: &[u8], limits: &Limits) -> Result<Decoded, DecodeError> {
-    let corrupt = |_| DecodeError::malformed("snappy: corrupt input");
-    let length = snap::raw::decompress_len(body).map_err(corrupt)?;
-    if body.is_empty() {
-        return Err(DecodeError::malformed("snappy: corrupt input"));
-    }
-    if length > limits.body_bytes_max {
-        return Err(DecodeError {
-            kind: DecodeErrorKind::TooLarge,
-            message: format!("the request unpacks to {length} bytes, {} are allowed", limits.body_bytes_max),
-        });
-    }
-    let message = snap::raw::Decoder::new().decompress_vec(body).map_err(corrupt)?;
+    let message = snappy::unpack(body, limits)?;
     let mut push = Push::new(limits, message.len());
     let mut any = false;
     let mut fields = Fields::of(&message);

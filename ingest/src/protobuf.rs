@@ -27,6 +27,51 @@ impl<'a> Wire<'a> {
             Self::Bytes(_) => Err(DecodeError::malformed("proto: wrong wire type for a number")),
         }
     }
+
+    pub(crate) fn double(self) -> Result<f64, DecodeError> {
+        match self {
+            Self::Fixed64(bits) => Ok(f64::from_bits(bits)),
+            _ => Err(DecodeError::malformed("proto: wrong wire type for a double")),
+        }
+    }
+
+    /// `sint32` and `sint64`.
+    pub(crate) fn zigzag(self) -> Result<i64, DecodeError> {
+        Ok(unzigzag(self.number()?))
+    }
+
+    /// Of a repeated number: each one of a packed run, or the one that came alone.
+    pub(crate) fn each_varint(self, mut take: impl FnMut(u64)) -> Result<(), DecodeError> {
+        match self {
+            Self::Bytes(packed) => {
+                let mut run = Fields::of(packed);
+                while !run.rest.is_empty() {
+                    take(run.varint()?);
+                }
+            }
+            one => take(one.number()?),
+        }
+        Ok(())
+    }
+
+    /// As [`Wire::each_varint`], of 64-bit numbers and doubles.
+    pub(crate) fn each_fixed64(self, mut take: impl FnMut(u64)) -> Result<(), DecodeError> {
+        match self {
+            Self::Bytes(packed) => {
+                let mut run = Fields::of(packed);
+                while !run.rest.is_empty() {
+                    take(u64::from_le_bytes(run.array()?));
+                }
+            }
+            Self::Fixed64(one) => take(one),
+            _ => return Err(DecodeError::malformed("proto: wrong wire type for a 64-bit number")),
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
 /// The fields of a message, in order.

@@ -218,7 +218,7 @@ pub fn decode(body: &[u8], format: Format, limits: &Limits, now_ns: i64) -> Resu
         refused.push(Refusal { position: parser.position(), reason: bad.0, message: bad.1 });
     }
     about.tell(&mut builder);
-    Ok(DecodedMetrics { batch: builder.finish(), refused })
+    Ok(DecodedMetrics::one_each(builder.finish(), refused))
 }
 
 fn check(sample: &Sample<'_>, limits: &Limits) -> Result<(), (RefusalReason, String)> {

@@ -202,7 +202,7 @@ fn read(reader: &mut Reader<'_>) -> Option<MetricBatch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::batch::MetricBatchBuilder;
+    use crate::metrics::builder::MetricBatchBuilder;
 
     #[test]
     fn batches_come_back_and_damage_is_seen() {

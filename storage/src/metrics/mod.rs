@@ -4,6 +4,7 @@
 //! value (or a native histogram) at a millisecond.
 
 mod batch;
+mod builder;
 mod bytes;
 pub(crate) mod codec;
 mod decimal;
@@ -21,9 +22,9 @@ pub(crate) mod series_index;
 mod tests;
 
 pub use batch::{
-    Exemplar, HistogramSample, MetricBatch, MetricBatchBuilder, MetricKind, MetricMetadata, SampleSeries, SeriesId,
-    labels_of,
+    Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, SampleSeries, SeriesId, labels_of,
 };
+pub use builder::{LabelsError, MetricBatchBuilder};
 pub use flush::SeriesDeletion;
 pub use histogram::{Histogram, ResetHint, STALE_NAN_BITS, Span, is_stale};
 pub use matching::{LabelMatcher, Wanted};
