@@ -21,6 +21,7 @@ const WHOLE_MAX: f64 = (1_u64 << 53) as f64;
 pub(crate) struct Received {
     pub(crate) histogram: Histogram,
     pub(crate) time: i64,
+    /// When counting began; only 2.0 says it.
     pub(crate) start: i64,
 }
 

@@ -12,6 +12,7 @@ pub(crate) enum Wire<'a> {
 }
 
 impl<'a> Wire<'a> {
+    #[inline]
     pub(crate) fn bytes(self) -> Result<&'a [u8], DecodeError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
@@ -20,6 +21,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Any number as 64 bits.
+    #[inline]
     pub(crate) fn number(self) -> Result<u64, DecodeError> {
         match self {
             Self::Varint(n) | Self::Fixed64(n) => Ok(n),
@@ -28,6 +30,7 @@ impl<'a> Wire<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn double(self) -> Result<f64, DecodeError> {
         match self {
             Self::Fixed64(bits) => Ok(f64::from_bits(bits)),
@@ -82,11 +85,13 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    #[inline]
     pub(crate) fn of(message: &'a [u8]) -> Self {
         Self { rest: message, whole: message.len() }
     }
 
     /// The next field: its number and value; `None` at the end.
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Wire<'a>)>, DecodeError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -106,7 +111,33 @@ impl<'a> Fields<'a> {
         Ok(Some((field, value)))
     }
 
+    /// The next field if it is number 1 and holds two texts, 1 and 2, all shorter than 128 bytes: a label as every sender
+    /// writes it.
+    #[inline]
+    pub(crate) fn next_short_pair(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let [0x0A, pair_bytes @ 0..=0x7F, 0x0A, name_bytes @ 0..=0x7F, rest @ ..] = self.rest else { return None };
+        let (name, rest) = rest.split_at_checked(usize::from(*name_bytes))?;
+        let [0x12, value_bytes @ 0..=0x7F, rest @ ..] = rest else { return None };
+        let (value, rest) = rest.split_at_checked(usize::from(*value_bytes))?;
+        if usize::from(*pair_bytes) != name.len() + value.len() + 4 {
+            return None;
+        }
+        self.rest = rest;
+        Some((name, value))
+    }
+
+    #[inline]
     fn varint(&mut self) -> Result<u64, DecodeError> {
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let Some((&byte, rest)) = self.rest.split_first() else { return Err(self.bad("unexpected EOF")) };
@@ -119,16 +150,19 @@ impl<'a> Fields<'a> {
         Err(self.bad("integer overflow"))
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(|| self.bad("unexpected EOF"))?;
         self.rest = rest;
         Ok(taken)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         self.take(N)?.try_into().map_err(|_| DecodeError::malformed("proto: unexpected EOF"))
     }
 
+    #[cold]
     fn bad(&self, what: &str) -> DecodeError {
         DecodeError::malformed(format!(
             "proto: {what} at byte {} of a message of {}",

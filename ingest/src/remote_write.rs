@@ -45,6 +45,9 @@ pub fn decode_message(message: &[u8], limits: &Limits, now_ns: i64) -> Result<De
 fn time_series(gather: &mut Gather<'_>, message: &[u8], position: usize, now_ns: i64) -> Result<(), DecodeError> {
     gather.begin_series();
     let mut fields = Fields::of(message);
+    while let Some((name, value)) = fields.next_short_pair() {
+        gather.label(name, value);
+    }
     // Labels come first, but nothing says that they must.
     let mut rest = fields;
     let mut labels_are_first = true;
@@ -96,7 +99,7 @@ fn samples(
             4 => match native::read(value.bytes()?)? {
                 Ok(read) => {
                     last = read.time;
-                    gather.histogram(position, series, read.time, 0, read.histogram);
+                    gather.histogram(position, series, read.time, read.start, read.histogram);
                 }
                 Err(why) => gather.refuse(position, 1, why),
             },
@@ -107,16 +110,7 @@ fn samples(
 }
 
 /// A `Label`: its name and its value.
-#[inline]
 pub(crate) fn label(message: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
-    // As every sender writes it, where both are shorter than 128 bytes.
-    if let [0x0A, name_bytes @ 0..=0x7F, rest @ ..] = message
-        && let Some((name, [0x12, value_bytes @ 0..=0x7F, value @ ..])) =
-            rest.split_at_checked(usize::from(*name_bytes))
-        && value.len() == usize::from(*value_bytes)
-    {
-        return Ok((name, value));
-    }
     let (mut name, mut content): (&[u8], &[u8]) = (b"", b"");
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {

@@ -123,7 +123,9 @@ impl MetricBatchBuilder {
             return;
         }
         let bytes = &mut self.batch.label_bytes;
-        self.open.unsorted |= &bytes[self.open.name.0..self.open.name.1] >= name;
+        let last = &bytes[self.open.name.0..self.open.name.1];
+        // The first byte mostly tells.
+        self.open.unsorted |= last.first() >= name.first() && last >= name;
         put_text(bytes, name);
         self.open.name = (bytes.len() - name.len(), bytes.len());
         put_text(bytes, value);
