@@ -45,6 +45,7 @@ pub(crate) fn bytes(field: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// A field that is a message of fields.
+#[allow(clippy::needless_pass_by_value, reason = "the fields are made in place")]
 pub(crate) fn message<const N: usize>(field: u64, fields: [Vec<u8>; N]) -> Vec<u8> {
     bytes(field, fields.concat())
 }
