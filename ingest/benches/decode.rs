@@ -7,8 +7,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ingest::exposition::Format;
 use ingest::jsonlines::JsonLinesOptions;
-use ingest::{Limits, jsonlines, loki, otlp_json, otlp_logs};
+use ingest::{Limits, exposition, jsonlines, loki, otlp_json, otlp_logs};
 
 const RECORDS: usize = 1_000;
 const STREAMS: usize = 20;
@@ -218,6 +219,25 @@ fn json_lines_body() -> Vec<u8> {
     body.into_bytes()
 }
 
+/// Samples as a target exposes them.
+fn exposition_body(open_metrics: bool) -> Vec<u8> {
+    let mut body = String::from("# HELP http_requests_total Requests.\n# TYPE http_requests_total counter\n");
+    for (i, record) in records().enumerate() {
+        let [method, status, ..] = record.attributes;
+        let (method, status) = (method.1, status.1);
+        writeln!(
+            body,
+            "http_requests_total{{handler=\"/api/v2/items/{i}\",method=\"{method}\",status=\"{status}\"}} {}",
+            record.time % 1_000_003
+        )
+        .unwrap();
+    }
+    if open_metrics {
+        body = body.replace("# TYPE http_requests_total", "# TYPE http_requests") + "# EOF\n";
+    }
+    body.into_bytes()
+}
+
 fn decode(c: &mut Criterion) {
     let limits = Limits::default();
     let options = JsonLinesOptions { stream_fields: Some(vec!["service".to_owned()]), ..JsonLinesOptions::default() };
@@ -234,6 +254,11 @@ fn decode(c: &mut Criterion) {
     protocol("Loki protobuf", loki_protobuf_body(), &|body| loki::decode_protobuf(body, &limits).unwrap().batch.len());
     protocol("Loki JSON", loki_json_body(), &|body| loki::decode_json(body, &limits).unwrap().batch.len());
     protocol("JSON lines", json_lines_body(), &|body| jsonlines::decode(body, &options, &limits, NOW_NS).batch.len());
+    for (name, format) in [("Prometheus text", Format::Text), ("OpenMetrics text", Format::OpenMetrics)] {
+        protocol(name, exposition_body(format == Format::OpenMetrics), &|body| {
+            exposition::decode(body, format, &limits, NOW_NS).unwrap().batch.len()
+        });
+    }
     group.finish();
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Appended {
     pub(super) series_added: usize,
     /// Samples at a time at which their series has one already.
     pub(super) duplicates: usize,
-    /// Samples too far in the future.
+    /// Samples too far in the future, or before 1970.
     pub(super) out_of_bounds: usize,
     /// Why the scrape fails.
     pub(super) error: Option<String>,
@@ -132,7 +132,7 @@ impl Appending<'_> {
             return Ok(());
         }
         let timestamp = own_time.unwrap_or(self.timestamp);
-        if timestamp > self.timestamp + AHEAD_MAX {
+        if !(0..=self.timestamp.saturating_add(AHEAD_MAX)).contains(&timestamp) {
             self.done.out_of_bounds += 1;
             return Ok(());
         }

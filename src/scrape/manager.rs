@@ -10,7 +10,7 @@ use storage::Clock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::config::{Job, ScrapeConfig};
+use super::config::ScrapeConfig;
 use super::labels::LabelMap;
 use super::pool::{self, PoolHandle, Seen, Shared};
 use super::rounds::{Means, Sink};
@@ -76,7 +76,16 @@ impl ScrapeManager {
 
     /// Takes other settings. Jobs that stay the same go on undisturbed; targets that stay the same keep what is known of
     /// them.
-    pub(crate) async fn reload(&self, config: ScrapeConfig) {
+    pub(crate) async fn reload(self: &Arc<Self>, config: ScrapeConfig) {
+        let manager = Arc::clone(self);
+        // On a task of its own: whoever asked for it may go away, and half a reload would lose targets.
+        let reloaded = self.shared.tasks.spawn(async move { manager.reload_now(config).await });
+        if reloaded.await.is_err() {
+            tracing::error!("the reload of what is scraped ended in a panic");
+        }
+    }
+
+    async fn reload_now(&self, config: ScrapeConfig) {
         let _one = self.reloading.lock().await;
         if self.shared.shutdown.is_cancelled() {
             return;
@@ -137,11 +146,6 @@ impl ScrapeManager {
     pub(crate) fn config_yaml(&self) -> String {
         let config = Arc::clone(&self.state().config);
         config.to_yaml()
-    }
-
-    /// A job, by its name.
-    pub(crate) fn job(&self, name: &str) -> Option<Arc<Job>> {
-        self.state().pools.iter().find(|pool| pool.job.name == name).map(|pool| Arc::clone(&pool.job))
     }
 
     /// Where this server answers.

@@ -218,7 +218,12 @@ impl Rounds {
             tracing::warn!(job, target, duplicates, "samples were dropped: their series have one at that time already");
         }
         if out_of_bounds > 0 {
-            tracing::warn!(job, target, out_of_bounds, "samples were dropped: they are too far in the future");
+            tracing::warn!(
+                job,
+                target,
+                out_of_bounds,
+                "samples were dropped: their time is too far ahead, or before 1970"
+            );
         }
     }
 }

@@ -5,11 +5,12 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use storage::Labels;
 use storage::metrics::{MetricKind, ResetHint};
 
 use super::histogram::ReadHistogram;
-use super::{Entry, ExposedExemplar, ExpositionError, HistogramForms, NAME, Sample, SampleValue, number};
+use super::{
+    Entry, ExposedExemplar, ExpositionError, HistogramForms, NAME, Sample, SampleValue, exemplar_of, number, twin,
+};
 use crate::decoded::DecodeError;
 use crate::protobuf::{Fields, Wire};
 
@@ -163,13 +164,13 @@ impl<'b> DelimitedParser<'b> {
                 MetricKind::Summary => name == "quantile",
                 _ => false,
             };
-            for (i, (name, _)) in metric.labels.iter().enumerate() {
-                if name.is_empty() {
-                    return Err(DecodeError::malformed("a label name is empty"));
-                }
-                if name == NAME || is_bound(name) || metric.labels.iter().take(i).any(|(other, _)| other == name) {
-                    return Err(DecodeError::malformed(format!("the label name {name:?} is there twice")));
-                }
+            if metric.labels.iter().any(|(name, _)| name.is_empty()) {
+                return Err(DecodeError::malformed("a label name is empty"));
+            }
+            let reserved =
+                metric.labels.iter().map(|(name, _)| name.as_ref()).find(|name| *name == NAME || is_bound(name));
+            if let Some(name) = reserved.or_else(|| twin(&metric.labels)) {
+                return Err(DecodeError::malformed(format!("the label name {name:?} is there twice")));
             }
             self.base = metric.labels;
             self.timestamp = (metric.timestamp != 0).then_some(metric.timestamp);
@@ -195,7 +196,7 @@ impl<'b> DelimitedParser<'b> {
         while let Some((field, value)) = fields.next()? {
             match field {
                 1 => number = double(value)?,
-                2 => exemplars = vec![exemplar(value.bytes()?)?],
+                2 => exemplars.extend(exemplar(value.bytes()?)?),
                 3 => start = time(value.bytes()?)?,
                 _ => {}
             }
@@ -341,7 +342,7 @@ fn pair(message: &[u8]) -> Result<Pair<'_>, DecodeError> {
     Ok((Cow::Borrowed(name), Cow::Borrowed(content)))
 }
 
-pub(super) fn exemplar(message: &[u8]) -> Result<ExposedExemplar, DecodeError> {
+pub(super) fn exemplar(message: &[u8]) -> Result<Option<ExposedExemplar>, DecodeError> {
     let (mut labels, mut number, mut timestamp) = (Vec::new(), 0.0, None);
     let mut fields = Fields::of(message);
     while let Some((field, value)) = fields.next()? {
@@ -352,8 +353,7 @@ pub(super) fn exemplar(message: &[u8]) -> Result<ExposedExemplar, DecodeError> {
             _ => {}
         }
     }
-    let labels = Labels::new(labels.iter().map(|(n, v)| (n.as_ref(), v.as_ref())));
-    Ok(ExposedExemplar { labels, value: number, timestamp })
+    Ok(exemplar_of(&labels, number, timestamp))
 }
 
 /// `google.protobuf.Timestamp` in milliseconds.

@@ -53,7 +53,7 @@ impl ReadHistogram {
                 13 => deltas(value, &mut read.deltas[1])?,
                 14 => doubles(value, &mut read.counts[1])?,
                 15 => read.start = time(value.bytes()?)?,
-                16 => read.exemplars.push(exemplar(value.bytes()?)?),
+                16 => read.exemplars.extend(exemplar(value.bytes()?)?),
                 _ => {}
             }
         }
@@ -134,7 +134,7 @@ fn bucket(message: &[u8]) -> Result<Bucket, DecodeError> {
         match field {
             1 => whole = value.number()?,
             2 => bucket.upper = double(value)?,
-            3 => bucket.exemplar = Some(exemplar(value.bytes()?)?),
+            3 => bucket.exemplar = exemplar(value.bytes()?)?,
             4 => float = double(value)?,
             _ => {}
         }

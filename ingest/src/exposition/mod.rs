@@ -11,6 +11,7 @@ mod text;
 
 use std::borrow::Cow;
 
+use rustc_hash::FxHashSet;
 use storage::Labels;
 use storage::metrics::{Histogram, MetricBatchBuilder, MetricKind};
 
@@ -269,6 +270,28 @@ fn put(builder: &mut MetricBatchBuilder, sample: &Sample<'_>, now: i64) {
             builder.exemplar(series, at, exemplar.value, exemplar.labels.clone());
         }
     }
+}
+
+/// Above so many labels, twins are looked for in a set.
+const FEW_LABELS: usize = 24;
+/// Characters of all names and values of an exemplar's labels: the limit of OpenMetrics. A longer one is passed over.
+const EXEMPLAR_CHARS_MAX: usize = 128;
+
+/// A name that is there twice.
+fn twin<'a>(labels: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> Option<&'a str> {
+    let names = || labels.iter().map(|(name, _)| name.as_ref());
+    if labels.len() <= FEW_LABELS {
+        return names().enumerate().find(|&(i, name)| names().take(i).any(|other| other == name)).map(|(_, name)| name);
+    }
+    let mut seen = FxHashSet::default();
+    names().find(|name| !seen.insert(*name))
+}
+
+/// An exemplar, unless its labels are too long.
+fn exemplar_of(labels: &[(Cow<'_, str>, Cow<'_, str>)], value: f64, timestamp: Option<i64>) -> Option<ExposedExemplar> {
+    let characters: usize = labels.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum();
+    let labels = || Labels::new(labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+    (characters <= EXEMPLAR_CHARS_MAX).then(|| ExposedExemplar { labels: labels(), value, timestamp })
 }
 
 /// Puts together what is said of one metric in lines that follow each other.

@@ -344,6 +344,18 @@ fn what_is_pushed_is_refused_line_by_line() {
 }
 
 #[test]
+fn many_labels_and_long_exemplars() {
+    let labels: Vec<String> = (0..100).map(|i| format!("l{i}=\"x\"")).collect();
+    let long = "x".repeat(200);
+    let body =
+        format!("a{{{}}} 1 # {{t=\"{long}\"}} 1\nb{{{},l7=\"y\"}} 1\n# EOF\n", labels.join(","), labels.join(","));
+    let limits = Limits { labels_max: 100, ..Limits::default() };
+    let decoded = decode(body.as_bytes(), Format::OpenMetrics, &limits, 0).unwrap();
+    assert_eq!((decoded.batch.len(), decoded.batch.exemplars().len()), (1, 0));
+    assert!(decoded.refused[0].message.starts_with("the label name \"l7\" is there twice"), "{:?}", decoded.refused);
+}
+
+#[test]
 fn content_types_name_formats() {
     for (content_type, format) in [
         ("text/plain; version=0.0.4; charset=utf-8", Some(Format::Text)),

@@ -5,11 +5,10 @@
 
 use std::borrow::Cow;
 
-use storage::Labels;
 use storage::metrics::MetricKind;
 
 use super::created::Starts;
-use super::{Entry, ExposedExemplar, ExpositionError, NAME, Sample, SampleValue, number};
+use super::{Entry, ExposedExemplar, ExpositionError, NAME, Sample, SampleValue, exemplar_of, number, twin};
 
 type Pair<'b> = (Cow<'b, str>, Cow<'b, str>);
 
@@ -313,10 +312,8 @@ impl<'b> TextParser<'b> {
         if self.labels.first().is_none_or(|(name, _)| name != NAME) {
             return Err("the metric has no name".to_owned());
         }
-        if let Some(twice) =
-            (1..self.labels.len()).find(|&i| self.labels.iter().take(i).any(|l| l.0 == self.labels[i].0))
-        {
-            return Err(format!("the label name {:?} is there twice", self.labels[twice].0));
+        if let Some(name) = twin(&self.labels) {
+            return Err(format!("the label name {name:?} is there twice"));
         }
         self.normalise_bounds();
         let value = self.value("the metric")?;
@@ -434,8 +431,7 @@ impl<'b> TextParser<'b> {
         self.braces(&mut labels, false)?;
         let value = self.value("the labels of the exemplar")?;
         let timestamp = self.seconds()?;
-        let labels = Labels::new(labels.iter().map(|(n, v)| (n.as_ref(), v.as_ref())));
-        self.exemplars.push(ExposedExemplar { labels, value, timestamp });
+        self.exemplars.extend(exemplar_of(&labels, value, timestamp));
         Ok(())
     }
 }
