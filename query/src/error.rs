@@ -11,6 +11,9 @@ pub enum QueryError {
     /// The query is not one; the sender's mistake.
     #[error("{0}")]
     BadQuery(String),
+    /// It is one, and cannot be evaluated: what it finds does not go together.
+    #[error("{0}")]
+    Execution(String),
     /// It would take or answer more than is allowed; the message says how to narrow it.
     #[error("{0}")]
     TooMuch(String),

@@ -131,7 +131,7 @@ impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         let kind = match error {
             QueryError::Storage(error) => return error.into(),
-            QueryError::BadQuery(_) => Kind::BadRequest,
+            QueryError::BadQuery(_) | QueryError::Execution(_) => Kind::BadRequest,
             QueryError::TooMuch(_) => Kind::LimitExceeded,
             QueryError::Deadline { .. } => Kind::Timeout,
             QueryError::Cancelled => Kind::Unavailable,

@@ -1,6 +1,7 @@
 //! PromQL: text, tree, evaluation, answer. The data come from a [`source::Source`].
 
 pub mod ast;
+pub mod eval;
 pub mod functions;
 pub mod histogram;
 pub mod kahan;

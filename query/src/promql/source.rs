@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use storage::Labels;
-use storage::metrics::Histogram;
 
 use crate::error::QueryError;
 use crate::promql::ast::Matcher;
+
+pub use storage::metrics::Samples;
 
 /// One snapshot of the series of a tenant. Every selection of a query is made from the same one.
 pub trait Source: Send + Sync {
@@ -35,37 +36,4 @@ pub trait SeriesSet: Send + Sync {
         series: Range<usize>,
         each: &mut dyn FnMut(usize, &Samples) -> Result<(), QueryError>,
     ) -> Result<(), QueryError>;
-}
-
-/// The samples of one series, by time; each time is there once. Stale markers are among them.
-#[derive(Debug, Clone, Default)]
-pub struct Samples {
-    /// Milliseconds since 1970.
-    pub timestamps: Vec<i64>,
-    /// The value; of a histogram NaN, without meaning.
-    pub values: Vec<f64>,
-    /// The histograms: index of the sample, rising, and the histogram. Empty for almost every series.
-    pub histograms: Vec<(u32, Arc<Histogram>)>,
-    /// Empty, or of each sample when its counting began (0: not said).
-    pub starts: Vec<i64>,
-}
-
-impl Samples {
-    /// How many samples.
-    pub fn len(&self) -> usize {
-        self.timestamps.len()
-    }
-
-    /// True without samples.
-    pub fn is_empty(&self) -> bool {
-        self.timestamps.is_empty()
-    }
-
-    /// Takes all samples out and keeps the room.
-    pub fn clear(&mut self) {
-        self.timestamps.clear();
-        self.values.clear();
-        self.histograms.clear();
-        self.starts.clear();
-    }
 }

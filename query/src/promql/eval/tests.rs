@@ -1,0 +1,1 @@
+//! Evaluation of single expressions; scripts cover the breadth.
