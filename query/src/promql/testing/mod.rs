@@ -7,6 +7,7 @@
 mod answer;
 mod at;
 mod compare;
+mod engine;
 mod nhcb;
 mod run;
 mod script;
@@ -17,5 +18,6 @@ mod store;
 mod tests;
 
 pub use answer::{Answer, Evaluate, Evaluated, Point, Times};
+pub use engine::evaluate;
 pub use run::{Report, run};
 pub use store::MemorySource;
