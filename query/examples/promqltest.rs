@@ -1,46 +1,39 @@
-//! Runs test scripts in Prometheus's language: `cargo run -p farol-query --example promqltest FILE...`. Says what failed,
-//! and how many evaluations passed.
+//! Runs scripts in Prometheus's test language: `cargo run --example promqltest -- FILE...` prints for every `eval` whether
+//! it passed, and why not. With `-q` only those that failed.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use query::Budget;
-use query::budget::MemoryPool;
-use query::promql::testing::{evaluate, run};
+use query::promql::testing;
 
 fn main() -> ExitCode {
-    let pool = match rayon::ThreadPoolBuilder::new().build() {
-        Ok(pool) => pool,
-        Err(error) => {
-            println!("no threads: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let memory = MemoryPool::new(4 << 30, 4 << 30);
-    let (mut passed, mut failed) = (0_u32, 0_u32);
-    for path in std::env::args().skip(1) {
-        let budget = || Budget::new(&memory, Duration::from_secs(60));
-        let reports = std::fs::read_to_string(&path).map_err(|error| error.to_string()).and_then(|script| {
-            run(&script, &|source, expr, text, times| evaluate(source, expr, text, times, &pool, &budget()))
-        });
-        match reports {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let quiet = arguments.iter().any(|argument| argument == "-q");
+    let (mut passed, mut failed) = (0, 0);
+    for path in arguments.iter().filter(|argument| *argument != "-q") {
+        let run = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| testing::run(&text));
+        let reports = match run {
+            Ok(reports) => reports,
             Err(why) => {
-                println!("{path}: {why}");
+                println!("FAILED {path}: {why}");
                 failed += 1;
+                continue;
             }
-            Ok(reports) => {
-                for report in reports {
-                    match report.result {
-                        Ok(()) => passed += 1,
-                        Err(why) => {
-                            println!("{path}:{}: {}\n    {why}", report.line, report.expr);
-                            failed += 1;
-                        }
-                    }
+        };
+        let mut failed_here = 0;
+        for report in &reports {
+            match &report.result {
+                Ok(()) if quiet => {}
+                Ok(()) => println!("passed {path}:{} {}", report.line, report.expr),
+                Err(why) => {
+                    println!("FAILED {path}:{} {}\n       {why}", report.line, report.expr);
+                    failed_here += 1;
                 }
             }
         }
+        println!("{path}: {} passed, {failed_here} failed", reports.len() - failed_here);
+        passed += reports.len() - failed_here;
+        failed += failed_here;
     }
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

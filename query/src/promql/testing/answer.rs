@@ -5,12 +5,9 @@ use std::sync::Arc;
 use storage::Labels;
 use storage::metrics::Histogram;
 
-use super::store::MemorySource;
-use crate::promql::ast::Expr;
-
 /// One value.
 #[derive(Debug, Clone)]
-pub enum Point {
+pub(super) enum Point {
     /// A float.
     Float(f64),
     /// A native histogram.
@@ -19,7 +16,7 @@ pub enum Point {
 
 /// What a query answered.
 #[derive(Debug, Clone)]
-pub enum Answer {
+pub(super) enum Answer {
     /// A number.
     Scalar(f64),
     /// A string.
@@ -32,24 +29,20 @@ pub enum Answer {
 
 /// An answer and its annotations, as Prometheus's API writes them.
 #[derive(Debug, Clone)]
-pub struct Evaluated {
+pub(super) struct Evaluated {
     /// The answer.
-    pub answer: Answer,
+    pub(super) answer: Answer,
     /// The warnings, with their place: `PromQL warning: ... (1:6)`.
-    pub warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
     /// The infos.
-    pub infos: Vec<String>,
+    pub(super) infos: Vec<String>,
 }
-
-/// What evaluates a query: the samples, the tree, its text (for the places of annotations), and when.
-pub type Evaluate<'a> = dyn Fn(&MemorySource, &Expr, &str, Times) -> Result<Evaluated, String> + 'a;
 
 /// When a query is evaluated, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
-pub enum Times {
+pub(super) enum Times {
     /// Once.
     Instant(i64),
     /// From `start` to `end`, every `step`.
-    #[allow(missing_docs, reason = "the names say it")]
     Range { start: i64, end: i64, step: i64 },
 }

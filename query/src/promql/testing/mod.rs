@@ -1,13 +1,13 @@
 //! Prometheus's language of test scripts: `load` series, `eval` a query, expect an answer.
 //!
-//! Flow: script -> commands (`script`, `series`) -> samples in memory (`store`, `nhcb`) -> answers (`answer`) ->
+//! Flow: script -> commands (`script`, `series`) -> samples in memory (`store`, `nhcb`) -> answers (`evaluate`) ->
 //! comparison (`compare`). As in Prometheus, every instant query is asked again as a range query around its time, and
 //! with its time written into it at other times (`at`).
 
 mod answer;
 mod at;
 mod compare;
-mod engine;
+mod evaluate;
 mod nhcb;
 mod run;
 mod script;
@@ -17,7 +17,5 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Evaluate, Evaluated, Point, Times};
-pub use engine::evaluate;
 pub use run::{Report, run};
 pub use store::MemorySource;

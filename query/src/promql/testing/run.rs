@@ -1,8 +1,9 @@
 //! Runs the commands of a script.
 
-use super::answer::{Answer, Evaluate, Evaluated, Point, Times};
+use super::answer::{Answer, Evaluated, Point, Times};
 use super::at;
 use super::compare::{check_answer, check_notes, check_sorted};
+use super::evaluate::Evaluator;
 use super::script::{Command, CommandKind, Eval, parse};
 use super::store::MemorySource;
 use crate::promql::ast::Expr;
@@ -23,7 +24,8 @@ pub struct Report {
 ///
 /// # Errors
 /// The script cannot be read, or a `load` cannot be done.
-pub fn run(script: &str, evaluate: &Evaluate<'_>) -> Result<Vec<Report>, String> {
+pub fn run(script: &str) -> Result<Vec<Report>, String> {
+    let evaluator = Evaluator::new()?;
     let mut source = MemorySource::default();
     let mut reports = Vec::new();
     for Command { line, kind } in parse(script)? {
@@ -31,7 +33,7 @@ pub fn run(script: &str, evaluate: &Evaluate<'_>) -> Result<Vec<Report>, String>
             CommandKind::Clear => source = MemorySource::default(),
             CommandKind::Load(load) => source.load(&load).map_err(|why| format!("line {line}: {why}"))?,
             CommandKind::Eval(eval) => {
-                let result = run_eval(&eval, &source, evaluate);
+                let result = run_eval(&eval, &source, &evaluator);
                 reports.push(Report { line, expr: eval.expr, result });
             }
         }
@@ -39,16 +41,16 @@ pub fn run(script: &str, evaluate: &Evaluate<'_>) -> Result<Vec<Report>, String>
     Ok(reports)
 }
 
-fn run_eval(eval: &Eval, source: &MemorySource, evaluate: &Evaluate<'_>) -> Result<(), String> {
+fn run_eval(eval: &Eval, source: &MemorySource, evaluator: &Evaluator) -> Result<(), String> {
     let expr = match parser::parse(&eval.expr) {
         Ok(expr) => expr,
         Err(error) => return check_failure(eval, &error.to_string()),
     };
     let time = match eval.times {
         Times::Instant(at) => at,
-        Times::Range { .. } => return check(eval, evaluate(source, &expr, &eval.expr, eval.times)),
+        Times::Range { .. } => return check(eval, evaluator.evaluate(source, &expr, &eval.expr, eval.times)),
     };
-    let asked = |expr: &Expr, times| evaluate(source, expr, &eval.expr, times);
+    let asked = |expr: &Expr, times| evaluator.evaluate(source, expr, &eval.expr, times);
     at_instant(eval, time, |times| asked(&expr, times))?;
     let Some(pinned) = at::pinned(&expr, time) else { return Ok(()) };
     at::other_times(time).into_iter().try_for_each(|other| {
