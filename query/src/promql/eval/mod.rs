@@ -11,6 +11,7 @@ mod annotate;
 mod binary;
 mod classic;
 mod column;
+mod counts;
 mod dates;
 mod functions;
 mod info;
@@ -36,6 +37,7 @@ use storage::Labels;
 
 use self::annotate::Notes;
 use self::column::{Column, Evaluated as Evaluation, Grid, Series};
+use self::counts::Buckets;
 use self::prepare::{Context, is_invariant, prepare};
 use self::select::Of;
 use crate::budget::Budget;
@@ -143,8 +145,17 @@ pub fn evaluate(
     let notes = Notes::default();
     let samples = AtomicU64::new(0);
     let (options, is_range) = (&query.options, query.step.is_some());
-    let evaluator =
-        Evaluator { source, pool, budget, options, notes: &notes, samples: &samples, grid, is_range: grid.count > 1 };
+    let evaluator = Evaluator {
+        source,
+        pool,
+        budget,
+        options,
+        notes: &notes,
+        samples: &samples,
+        grid,
+        is_range: grid.count > 1,
+        buckets: Buckets::default(),
+    };
     let value = evaluator.answer(&expr, is_range)?;
     let (warnings, infos) = notes.texts(query.text);
     Ok(Evaluated { value, warnings, infos, samples: samples.into_inner() })
@@ -162,6 +173,8 @@ struct Evaluator<'e> {
     grid: Grid,
     /// Whether the query (or subquery) has more than one step.
     is_range: bool,
+    /// What the expressions around need of histograms.
+    buckets: Buckets,
 }
 
 impl Evaluator<'_> {
@@ -219,12 +232,17 @@ impl Evaluator<'_> {
             Node::Matrix(_) | Node::Subquery(_) => {
                 Err(QueryError::Execution("a range vector cannot be evaluated step by step".to_owned()))
             }
-            Node::Call(call) => self.call(call, expr.span),
+            Node::Call(call) => self.inside(expr).call(call, expr.span),
             Node::Aggregate(aggregate) => self.aggregate(aggregate, expr.span).map(Evaluation::Vector),
-            Node::Binary(binary) => self.binary(binary, expr.span),
+            Node::Binary(binary) => self.inside(expr).binary(binary, expr.span),
             Node::Unary { negative, expr } => self.unary(*negative, expr),
             Node::Paren(inner) => self.eval(inner),
         }
+    }
+
+    /// What evaluates the parts of an expression.
+    fn inside(&self, expr: &Expr) -> Self {
+        Self { buckets: self.buckets.inside(expr), ..*self }
     }
 
     /// The only step's values at every step.

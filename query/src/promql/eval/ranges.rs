@@ -395,8 +395,13 @@ impl<'r> Running<'r> {
     }
 }
 
-/// The sum up to each value, to twice the precision of a double; `None` when it is not finite.
+/// The sum up to each value, to twice the precision of a double; `None` when it is not finite, or when values are so far
+/// apart that a sum of one window alone would lose some of them.
 fn sums(values: &[f64]) -> Option<Vec<(f64, f64)>> {
+    let sizes = || values.iter().map(|value| value.abs()).filter(|&size| size > 0.0);
+    if sizes().fold(0.0, f64::max) > 1e24 * sizes().fold(f64::INFINITY, f64::min) {
+        return None;
+    }
     let mut sums = Vec::with_capacity(values.len() + 1);
     let mut sum = (0.0_f64, 0.0_f64);
     sums.push(sum);

@@ -8,6 +8,7 @@ use storage::metrics::{Histogram, ResetHint, is_stale};
 use super::Evaluator;
 use super::annotate::Note;
 use super::column::{ABSENT, Column, NAME, Point, Series};
+use super::counts::{Buckets, without_buckets};
 use super::prepare::ms;
 use super::rate::{interpolate, interpolate_histograms};
 use crate::error::QueryError;
@@ -100,7 +101,9 @@ impl Evaluator<'_> {
                 let mut found = Vec::with_capacity(run.1 - run.0);
                 set.read(run.0..run.1, &mut |at, samples| {
                     self.count_samples(samples.len())?;
-                    let column = column(&labels[at], samples)?;
+                    let only_counts = self.buckets == Buckets::Unwanted && !samples.histograms.is_empty();
+                    let counts = only_counts.then(|| without_buckets(samples));
+                    let column = column(&labels[at], counts.as_ref().unwrap_or(samples))?;
                     if !column.is_empty() {
                         found.push(Series { labels: Arc::clone(&labels[at]), drop_name: false, column });
                     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use storage::metrics::ResetHint;
 
 use super::column::{Column, Grid, Point, Series};
+use super::counts::Buckets;
 use super::prepare::{ms, unwrapped};
 use super::rate::{bounds, edges};
 use super::select::Split;
@@ -24,7 +25,7 @@ impl Evaluator<'_> {
         let step = subquery.step.as_ref().map_or(self.options.subquery_step_ms, ms).max(1);
         let after = first - ms(&subquery.range);
         let grid = Grid::new(after.div_euclid(step) * step + step, last, step);
-        let inner = Evaluator { grid, is_range: grid.count > 1, ..*self };
+        let inner = Evaluator { grid, is_range: grid.count > 1, buckets: Buckets::Needed, ..*self };
         let series = match inner.eval(&subquery.expr)? {
             Evaluation::Vector(series) => series,
             Evaluation::Scalar(values) => {
