@@ -92,6 +92,8 @@ pub enum RefusalReason {
     Kind,
     /// It lies before what was counted already.
     OutOfOrder,
+    /// There are too many streams of deltas.
+    DeltaStreams,
 }
 
 impl RefusalReason {
@@ -107,6 +109,7 @@ impl RefusalReason {
             Self::Reference => "reference",
             Self::Kind => "kind",
             Self::OutOfOrder => "out_of_order",
+            Self::DeltaStreams => "delta_streams",
         }
     }
 }

@@ -114,24 +114,24 @@ impl<'l> Gather<'l> {
     /// Adds a sample, or refuses it for its time.
     #[inline]
     pub(crate) fn sample(&mut self, position: usize, series: u32, time: i64, value: f64, start: i64) {
-        if !(0..=TIME_MAX).contains(&time) {
-            return self.refuse(position, 1, bad_time(time));
+        if let Err(why) = check_time(time) {
+            return self.refuse(position, 1, why);
         }
         self.builder.sample_since(series, time, value, checked_start(start));
     }
 
     /// Adds a native histogram, or refuses it for its time.
     pub(crate) fn histogram(&mut self, position: usize, series: u32, time: i64, start: i64, histogram: Histogram) {
-        if !(0..=TIME_MAX).contains(&time) {
-            return self.refuse(position, 1, bad_time(time));
+        if let Err(why) = check_time(time) {
+            return self.refuse(position, 1, why);
         }
         self.builder.histogram(series, time, checked_start(start), histogram);
     }
 
     /// Adds an exemplar. One that cannot be kept is told, but it is no sample.
     pub(crate) fn exemplar(&mut self, position: usize, series: u32, time: i64, value: f64, labels: &[(&[u8], &[u8])]) {
-        if !(0..=TIME_MAX).contains(&time) {
-            return self.refuse(position, 0, bad_time(time));
+        if let Err(why) = check_time(time) {
+            return self.refuse(position, 0, why);
         }
         let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
         let (max, labels_max) = (self.limits.series_label_value_bytes_max, self.limits.series_labels_max);
@@ -167,6 +167,12 @@ impl<'l> Gather<'l> {
         let Self { builder, refused, refused_samples, .. } = self;
         Ok(DecodedMetrics { batch: builder.finish(), refused, refused_samples })
     }
+}
+
+/// Whether a sample may have this time.
+#[inline]
+pub(crate) fn check_time(time: i64) -> Result<(), Refused> {
+    if (0..=TIME_MAX).contains(&time) { Ok(()) } else { Err(bad_time(time)) }
 }
 
 /// A start that makes no sense is none.

@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod decoded;
+pub mod delta;
 pub mod exposition;
 mod gather;
 pub mod jsonlines;
@@ -14,8 +15,10 @@ pub mod limits;
 pub mod loki;
 pub mod names;
 mod native;
+mod otlp_any;
 pub mod otlp_json;
 pub mod otlp_logs;
+pub mod otlp_metrics;
 mod protobuf;
 pub mod remote_write;
 mod selector;

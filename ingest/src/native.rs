@@ -118,6 +118,11 @@ pub(crate) fn doubles(value: Wire<'_>, to: &mut Vec<f64>) -> Result<(), DecodeEr
     value.each_fixed64(|bits| to.push(f64::from_bits(bits)))
 }
 
+/// What must hold for a histogram of any protocol.
+pub(crate) fn validate(histogram: &Histogram) -> Result<(), Refused> {
+    check(histogram, true).map_err(|why| (RefusalReason::Histogram, why))
+}
+
 /// Prometheus's rules (`Histogram.Validate`, `FloatHistogram.Validate`). Whole counts must add up.
 fn check(histogram: &Histogram, is_float: bool) -> Result<(), String> {
     let h = histogram;
@@ -198,16 +203,22 @@ pub(crate) fn reduce(histogram: &mut Histogram, to: i32) {
         (&mut histogram.negative_spans, &mut histogram.negative_buckets),
     ] {
         let mut side = Side::default();
-        let (mut index, mut counts) = (0_i32, buckets.iter());
-        for span in spans.iter() {
-            index = index.wrapping_add(span.offset);
-            for &count in counts.by_ref().take(span.length as usize) {
-                side.add((index.wrapping_sub(1) >> shift).wrapping_add(1), count);
-                index = index.wrapping_add(1);
-            }
+        for (index, count) in indexed(spans, buckets) {
+            side.add((index.wrapping_sub(1) >> shift).wrapping_add(1), count);
         }
         (*spans, *buckets) = (side.spans, side.buckets);
     }
+}
+
+/// The buckets of one side with their indices, in ascending order.
+pub(crate) fn indexed(spans: &[Span], buckets: &[f64]) -> impl Iterator<Item = (i32, f64)> {
+    let mut next = 0_i32;
+    let indices = spans.iter().flat_map(move |span| {
+        let first = next.wrapping_add(span.offset);
+        next = first.wrapping_add_unsigned(span.length);
+        (0..span.length).map(move |at| first.wrapping_add_unsigned(at))
+    });
+    indices.zip(buckets.iter().copied())
 }
 
 /// The buckets of one side, put together in ascending order.
