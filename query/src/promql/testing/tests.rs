@@ -4,6 +4,7 @@
 use storage::metrics::{ResetHint, is_stale};
 
 use super::answer::Times;
+use super::run;
 use super::script::{CommandKind, parse};
 use super::series::{Item, parse_series, parse_starts};
 use super::store::MemorySource;
@@ -151,4 +152,74 @@ fn commands() {
     for wrong in ["load", "evil", "eval instant at x 1", "eval instant at 0 x\n expect odd", "load 1m\n m@st _"] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }
+}
+
+/// Whether the only `eval` over some series passes.
+fn passes(eval: &str) -> bool {
+    let load = "load 1m\n a{x=\"1\"} 1 2 3\n a{x=\"2\"} 4 5 6\n h {{count:2 sum:3 buckets:[2]}}x2\n\n";
+    let reports = run(&format!("{load}{eval}")).unwrap();
+    assert_eq!(reports.len(), 1);
+    reports[0].result.is_ok()
+}
+
+#[test]
+fn answers_are_compared() {
+    let check = |eval: &str, expected: bool| assert_eq!(passes(eval), expected, "{eval}");
+    let sum = "eval instant at 1m sum(a)\n";
+    check(&format!("{sum} {{}} 7"), true);
+    check(&format!("{sum} {{}} 7.000001"), true);
+    check(&format!("{sum} {{}} 7.1"), false);
+    check(&format!("{sum} {{x=\"1\"}} 7"), false);
+    check(sum, false);
+    check(&format!("{sum} 7"), false);
+    check(&format!("{sum} {{}} {{{{}}}}"), false);
+    check(&format!("{sum} {{}} 7\n b 1"), false);
+    check("eval instant at 1m sum(b)", true);
+    check("eval instant at 1m 7\n 7", true);
+    check("eval instant at 1m 7\n 8", false);
+    check("eval instant at 1m \"x\"\n expect string \"x\"", true);
+    check("eval instant at 1m \"x\"\n expect string \"y\"", false);
+    check("eval_ordered instant at 0 sort(a)\n a{x=\"1\"} 1\n a{x=\"2\"} 4", true);
+    check("eval_ordered instant at 0 sort(a)\n a{x=\"2\"} 4\n a{x=\"1\"} 1", false);
+    check("eval range from 0 to 2m step 1m sum(a)\n {} 5 7 9", true);
+    check("eval range from 0 to 2m step 1m sum(a)\n {} 5 7", false);
+    check("eval range from 0 to 2m step 1m sum(a)\n {} 5 7 8", false);
+    check("eval range from 0 to 2m step 1m sum(a)\n {} 5 _ 9", false);
+    check("eval instant at 1m a[1m]\n expect range vector from 1m to 1m step 1m\n a{x=\"1\"} 2\n a{x=\"2\"} 5", true);
+    check("eval instant at 1m a[1m]\n expect range vector from 0 to 1m step 1m\n a{x=\"1\"} 2\n a{x=\"2\"} 5", false);
+}
+
+#[test]
+fn histograms_are_compared() {
+    let check = |histogram: &str, expected: bool| {
+        assert_eq!(passes(&format!("eval instant at 1m h\n h {histogram}")), expected, "{histogram}");
+    };
+    check("{{count:2 sum:3 buckets:[2]}}", true);
+    check("{{count:2 sum:3 buckets:[2 0]}}", true);
+    check("{{count:2 sum:3 buckets:[2] counter_reset_hint:not_reset}}", true);
+    check("{{count:2 sum:3 buckets:[2] counter_reset_hint:gauge}}", false);
+    check("{{count:2 sum:4 buckets:[2]}}", false);
+    check("{{count:2 sum:3 buckets:[1 1]}}", false);
+    check("{{schema:1 count:2 sum:3 buckets:[2]}}", false);
+    check("{{count:2 sum:3 offset:1 buckets:[2]}}", false);
+    check("2", false);
+}
+
+#[test]
+fn failures_and_annotations_are_compared() {
+    let check = |eval: &str, expected: bool| assert_eq!(passes(eval), expected, "{eval}");
+    check("eval_fail instant at 0 a + on () a", true);
+    check("eval_fail instant at 0 a", false);
+    check("eval instant at 0 a + on () a\n expect fail regex: duplicate series", true);
+    check("eval instant at 0 a + on () a\n expect fail msg: duplicate series", false);
+    check("eval_fail instant at 0 a + on () a\n expected_fail_regexp .*many-to-many.*", true);
+    check("eval instant at 0 a +", false);
+    let mixed = "eval instant at 0 sum({__name__=~\"a|h\"})\n";
+    check(mixed, true);
+    check(&format!("{mixed} expect warn"), true);
+    check(&format!("{mixed} expect warn regex: mix of histograms"), true);
+    check(&format!("{mixed} expect warn msg: something else"), false);
+    check(&format!("{mixed} expect no_warn"), false);
+    check(&format!("{mixed} expect info"), false);
+    check("eval_warn instant at 0 sum(a)\n {} 5", false);
 }
