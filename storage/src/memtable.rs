@@ -64,7 +64,7 @@ impl Memtable {
                 of(&mut self.tenants, tenant).insert(Arc::clone(batch));
             }
             Batch::Metrics(batch) => {
-                if batch.len() > 0 || !batch.exemplars().is_empty() {
+                if batch.series_count() > 0 {
                     self.bytes += of(&mut self.metrics, tenant).insert(batch);
                 }
                 let known = of(&mut self.metadata, tenant);

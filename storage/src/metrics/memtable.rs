@@ -50,7 +50,6 @@ pub(crate) struct Table {
     tail_rows: usize,
     histograms: Vec<Arc<Vec<HistogramSample>>>,
     exemplars: Vec<Arc<Vec<Exemplar>>>,
-    rows: u64,
     bounds: Option<(i64, i64)>,
 }
 
@@ -107,7 +106,6 @@ impl Table {
             bytes += batch.exemplars.len() * 160;
             self.exemplars.push(Arc::new(moved));
         }
-        self.rows += batch.len() as u64;
         let times = || batch.timestamps.iter().copied().chain(batch.histograms.iter().map(|h| h.timestamp));
         if let (Some(first), Some(last)) = (times().min(), times().max()) {
             let (known_first, known_last) = self.bounds.unwrap_or((first, last));
@@ -120,11 +118,6 @@ impl Table {
             self.tail_rows = 0;
         }
         bytes
-    }
-
-    /// How many samples.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
     }
 
     /// What a query sees.

@@ -29,6 +29,6 @@ pub use flush::SeriesDeletion;
 pub use histogram::{Histogram, ResetHint, STALE_NAN_BITS, Span, is_stale};
 pub use matching::{LabelMatcher, Wanted};
 pub use memtable::MemoryPart;
-pub use read::{MetricSnapshot, Selection, StoredExemplar};
+pub use read::{MetricSnapshot, Selection, SeriesExemplars, StoredExemplar};
 pub use samples::Samples;
 pub use segment::MetricSegment;

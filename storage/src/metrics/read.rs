@@ -37,6 +37,9 @@ pub struct StoredExemplar {
     pub labels: Labels,
 }
 
+/// The labels of a series, and its exemplars by time.
+pub type SeriesExemplars = (Arc<Labels>, Vec<StoredExemplar>);
+
 /// The series of a snapshot that match, sorted by their labels, and where their samples lie.
 #[derive(Debug)]
 pub struct Selection {
@@ -194,7 +197,7 @@ impl MetricSnapshot {
         matchers: &[LabelMatcher],
         start: i64,
         end: i64,
-    ) -> Result<Vec<(Arc<Labels>, Vec<StoredExemplar>)>, StorageError> {
+    ) -> Result<Vec<SeriesExemplars>, StorageError> {
         // Samples of the series may lie outside of the time: only the exemplars' own counts.
         let selection = self.select(matchers, i64::MIN, i64::MAX)?;
         let mut found: Vec<Vec<StoredExemplar>> = vec![Vec::new(); selection.labels.len()];

@@ -190,8 +190,7 @@ struct State {
 /// Histograms of a group at one step.
 enum HistogramState {
     Sum {
-        sum: Histogram,
-        lost: Option<Histogram>,
+        sum: Box<HistogramSum>,
         hints: Hints,
     },
     Mean {
@@ -202,6 +201,12 @@ enum HistogramState {
     Incompatible,
     /// There are plain values as well.
     Mixed,
+}
+
+/// A sum, and what was lost in rounding.
+struct HistogramSum {
+    sum: Histogram,
+    lost: Option<Histogram>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -345,15 +350,17 @@ impl State {
                     hints.add(h.reset_hint);
                     let state = match mean {
                         true => HistogramState::Mean { mean: Box::new(HistogramMean::new(h)), hints },
-                        false => HistogramState::Sum { sum: h.clone(), lost: None, hints },
+                        false => {
+                            HistogramState::Sum { sum: Box::new(HistogramSum { sum: h.clone(), lost: None }), hints }
+                        }
                     };
                     self.histograms.insert(step, state);
                     return;
                 };
                 let added = match state {
-                    HistogramState::Sum { sum, lost, hints } => {
+                    HistogramState::Sum { sum, hints } => {
                         hints.add(h.reset_hint);
-                        histogram::kahan_add(sum, h, lost).map(|outcome| outcome.bounds_reconciled)
+                        histogram::kahan_add(&mut sum.sum, h, &mut sum.lost).map(|outcome| outcome.bounds_reconciled)
                     }
                     HistogramState::Mean { mean, hints } => {
                         hints.add(h.reset_hint);
@@ -412,7 +419,8 @@ impl State {
 impl HistogramState {
     fn finish(self, context: &Absorbing<'_>) -> Option<Histogram> {
         let (mut result, hints) = match self {
-            Self::Sum { mut sum, lost, hints } => {
+            Self::Sum { sum, hints } => {
+                let HistogramSum { mut sum, lost } = *sum;
                 if let Some(lost) = lost {
                     histogram::add(&mut sum, &lost).ok()?;
                 }

@@ -113,11 +113,6 @@ impl Column {
         self.values.iter().all(|&value| is_absent(value))
     }
 
-    /// How many steps have a value.
-    pub(super) fn present(&self) -> usize {
-        self.values.iter().filter(|&&value| !is_absent(value)).count()
-    }
-
     /// The first step's value at `count` steps.
     pub(super) fn repeated(&self, count: usize) -> Self {
         let histograms = self.histograms.first().map(|first| vec![first.clone(); count]).unwrap_or_default();

@@ -67,7 +67,7 @@ impl Resets {
         if floats.starts.iter().any(|&start| start != 0) {
             return None;
         }
-        if floats.values.windows(2).all(|pair| !(pair[1] < pair[0])) {
+        if !floats.values.windows(2).any(|pair| pair[1] < pair[0]) {
             return Some(Self(Vec::new()));
         }
         let mut sum = 0.0;

@@ -1,5 +1,6 @@
 //! Selectors: from samples to a value a step.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use storage::Labels;
@@ -240,10 +241,13 @@ pub(super) fn metric_text(labels: &Labels) -> String {
     if others.is_empty() && !name.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", others.join(", ")) }
 }
 
+/// Times, values and starts, as in [`Slice`].
+type Columns<'s> = (Cow<'s, [i64]>, Cow<'s, [f64]>, Cow<'s, [i64]>);
+
 /// The samples of a series without stale markers, plain ones and histograms apart.
 #[derive(Debug)]
 pub(super) struct Split<'s> {
-    floats: (std::borrow::Cow<'s, [i64]>, std::borrow::Cow<'s, [f64]>, std::borrow::Cow<'s, [i64]>),
+    floats: Columns<'s>,
     histograms: (Vec<i64>, Vec<Arc<Histogram>>, Vec<i64>),
 }
 
@@ -274,7 +278,6 @@ impl<'s, V> Slice<'s, V> {
 
 impl<'s> Split<'s> {
     pub(super) fn of(samples: &'s Samples) -> Self {
-        use std::borrow::Cow;
         if samples.histograms.is_empty() && !samples.values.iter().any(|&value| is_stale(value)) {
             let floats = (&samples.timestamps, &samples.values, &samples.starts);
             let floats = (Cow::Borrowed(floats.0.as_slice()), Cow::from(floats.1), Cow::from(floats.2));
