@@ -25,7 +25,7 @@ pub mod tenant;
 pub mod verify;
 
 pub use batch::{Labels, Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, Stream, StreamId, Value, ValueKind};
-pub use catalog::{Deletion, DeletionOrder};
+pub use catalog::{Deletion, DeletionOrder, Document, DocumentChange};
 pub use clock::{Clock, SettableClock, SystemClock};
 pub use disk::{Disk, DiskFile, Fault, FaultyDisk, RealDisk};
 pub use error::StorageError;

@@ -7,6 +7,7 @@
 //! memtable} of [`State`], which changes under one lock.
 
 mod delete;
+mod documents;
 mod keys;
 mod maintain;
 mod metrics;

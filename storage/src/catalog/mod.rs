@@ -10,6 +10,7 @@
 //! say about themselves. FORMAT.md ("Catalog") has the tables.
 
 mod deletions;
+mod documents;
 mod faults;
 mod metadata;
 mod open;
@@ -17,6 +18,7 @@ mod recover;
 mod rows;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row, Sqlite, Transaction};
@@ -25,6 +27,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 pub(crate) use deletions::Masks;
 pub use deletions::{Deletion, DeletionOrder};
+pub use documents::{Document, DocumentChange};
 #[cfg(test)]
 pub(crate) use faults::CommitFault;
 pub use recover::{Found, Recovery, recover};
@@ -40,6 +43,8 @@ pub struct Catalog {
     path: PathBuf,
     /// `None` once closed.
     connection: Mutex<Option<SqliteConnection>>,
+    /// About how much commits of documents have put into the write-ahead log.
+    unsettled_bytes: AtomicU64,
     pub(crate) faults: faults::Faults,
 }
 
@@ -114,7 +119,8 @@ impl Catalog {
     pub async fn open(data: &Path) -> Result<(Self, CatalogState), StorageError> {
         let path = data.join("catalog.sqlite");
         let (connection, state) = open::open(&path, &data.join("quarantine")).await?;
-        Ok((Self { path, connection: Mutex::new(Some(connection)), faults: faults::Faults::default() }, state))
+        let (connection, unsettled_bytes) = (Mutex::new(Some(connection)), AtomicU64::new(0));
+        Ok((Self { path, connection, unsettled_bytes, faults: faults::Faults::default() }, state))
     }
 
     /// What the catalog of the data folder `data` says, without changing it. The folder must not be in use.

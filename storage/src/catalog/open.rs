@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, Row};
 
 use super::rows::{self, RowError};
 use super::{CatalogState, SetAside};
-use super::{deletions, metadata};
+use super::{deletions, documents, metadata};
 use crate::error::StorageError;
 
 /// Version of the tables. A change that older code cannot read raises it, and comes with a migration from each
@@ -72,7 +72,10 @@ pub(super) async fn open(path: &Path, quarantine: &Path) -> Result<(SqliteConnec
     };
     let moved = set_aside(path, quarantine).map_err(|e| StorageError::io("set aside", path, e))?;
     match open_checked(path, true).await {
-        Ok((connection, state)) => {
+        Ok((mut connection, state)) => {
+            if let Err(error) = documents::salvage(&moved, &mut connection).await {
+                tracing::error!("rules, silences and the like are not taken over from {}: {error}", moved.display());
+            }
             Ok((connection, CatalogState { set_aside: Some(SetAside { path: moved, reason }), ..state }))
         }
         Err(Unusable::Failed(error)) => Err(error),
@@ -136,6 +139,7 @@ async fn check(connection: &mut SqliteConnection, path: &Path, or_make: bool) ->
     if or_make {
         sqlx::raw_sql(deletions::SCHEMA).execute(&mut *connection).await.map_err(sqlite)?;
         sqlx::raw_sql(metadata::SCHEMA).execute(&mut *connection).await.map_err(sqlite)?;
+        sqlx::raw_sql(documents::SCHEMA).execute(&mut *connection).await.map_err(sqlite)?;
     }
     let check = sqlx::query("PRAGMA integrity_check(1)").fetch_one(&mut *connection).await.map_err(sqlite)?;
     let check = check.try_get::<String, _>(0).map_err(sqlite)?;
@@ -169,6 +173,7 @@ async fn make(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
     sqlx::raw_sql(deletions::SCHEMA).execute(&mut *transaction).await?;
     sqlx::raw_sql(metadata::SCHEMA).execute(&mut *transaction).await?;
+    sqlx::raw_sql(documents::SCHEMA).execute(&mut *transaction).await?;
     sqlx::query("INSERT INTO schema (version) VALUES (?)").bind(SCHEMA_VERSION).execute(&mut *transaction).await?;
     for name in [rows::FLUSHED_SEQUENCE, rows::TRUSTED, rows::DIGEST] {
         rows::set_number(&mut transaction, name, 0).await?;
