@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{Config, MemoryShares};
 use crate::error::{ApiError, Kind};
+use crate::scrape::ScrapeManager;
 use crate::telemetry::ServerStats;
 
 /// Handle to the state of the server.
@@ -31,6 +32,7 @@ pub(crate) struct AppState {
     /// When the server started, in nanoseconds since 1970.
     pub(crate) started_ns: i64,
     house: OnceLock<House>,
+    scrape: OnceLock<Arc<ScrapeManager>>,
     /// Why the server is not ready; empty when it is.
     not_ready: Mutex<String>,
 }
@@ -88,6 +90,7 @@ impl AppState {
             clock,
             stats: ServerStats::default(),
             house: OnceLock::new(),
+            scrape: OnceLock::new(),
             not_ready: Mutex::new("starting: opening the data folder and replaying the journal".to_owned()),
         }
     }
@@ -97,6 +100,20 @@ impl AppState {
         if self.house.set(house).is_ok() {
             self.set_not_ready("");
         }
+    }
+
+    /// From here on scraping can be asked about.
+    pub(crate) fn scrapes(&self, manager: Arc<ScrapeManager>) {
+        // It is started once.
+        let _ = self.scrape.set(manager);
+    }
+
+    /// What is scraped.
+    ///
+    /// # Errors
+    /// `Unavailable` until the data folder is open.
+    pub(crate) fn scrape(&self) -> Result<&Arc<ScrapeManager>, ApiError> {
+        self.scrape.get().ok_or_else(|| ApiError::new(Kind::Unavailable, self.not_ready().unwrap_or_default()))
     }
 
     /// From here on `/ready` says 503. Requests that are still coming in on open connections are answered.

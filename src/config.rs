@@ -12,10 +12,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use storage::Tenant;
+
+use crate::scrape::{ScrapeConfig, ScrapeConfigError};
 
 pub(crate) use load::load;
 pub(crate) use machine::memory_total_bytes;
-pub(crate) use text::{Address, OrAuto, OrOff, Size, Span};
+pub(crate) use text::{Address, FilePath, OrAuto, OrOff, Size, Span};
 
 /// Every setting. The field names are the keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) memory: MemoryConfig,
     /// What is taken in.
     pub(crate) ingest: IngestConfig,
+    /// What is fetched.
+    pub(crate) scrape: ScrapeSettings,
     /// What is kept.
     pub(crate) storage: StorageConfig,
     /// What is asked.
@@ -101,6 +106,16 @@ pub(crate) struct IngestConfig {
     pub(crate) label_value_size_max: Size,
 }
 
+/// What is fetched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ScrapeSettings {
+    /// A file of Prometheus's `scrape_configs`; `auto` is this server alone.
+    pub(crate) config: OrOff<OrAuto<FilePath>>,
+    /// The tenant that gets what is scraped.
+    pub(crate) tenant: String,
+}
+
 /// What is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -150,6 +165,7 @@ impl Default for Config {
             log: LogConfig::default(),
             memory: MemoryConfig::default(),
             ingest: IngestConfig::default(),
+            scrape: ScrapeSettings::default(),
             storage: StorageConfig::default(),
             query: QueryConfig::default(),
         }
@@ -179,6 +195,12 @@ impl Default for IngestConfig {
             label_name_size_max: Size(1024),
             label_value_size_max: Size(2048),
         }
+    }
+}
+
+impl Default for ScrapeSettings {
+    fn default() -> Self {
+        Self { config: OrOff::Set(OrAuto::Auto), tenant: Tenant::default().as_str().to_owned() }
     }
 }
 
@@ -231,6 +253,20 @@ impl MemoryConfig {
             ingest_bytes: share(self.ingest_percent),
             query_bytes: share(self.query_percent),
             cache_bytes: share(self.cache_percent),
+        }
+    }
+}
+
+impl ScrapeSettings {
+    /// What is to be scraped, read anew. `own` is where this server answers over HTTP.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(crate) fn load(&self, own: Address) -> Result<ScrapeConfig, ScrapeConfigError> {
+        match &self.config {
+            OrOff::Off => Ok(ScrapeConfig::nothing()),
+            OrOff::Set(OrAuto::Auto) => Ok(ScrapeConfig::of_itself(own)),
+            OrOff::Set(OrAuto::Set(file)) => ScrapeConfig::load(file.as_path()),
         }
     }
 }
@@ -333,6 +369,12 @@ impl Config {
             ("ingest.body_timeout", ingest.body_timeout),
         ] {
             wrong(value.0.is_zero(), format!("{name}: must be longer than 0"));
+        }
+        if let Err(why) = Tenant::new(&self.scrape.tenant) {
+            wrong(true, format!("scrape.tenant: {why}"));
+        }
+        if let Err(why) = self.scrape.load(self.http) {
+            wrong(true, format!("scrape.config: {why}"));
         }
         if let OrOff::Set(span) = storage.retention {
             wrong(span.0 < Duration::from_secs(3600), format!("storage.retention: {span} is too short: at least 1h"));

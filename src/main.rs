@@ -11,8 +11,8 @@ mod config;
 mod error;
 mod listen;
 mod router;
-#[allow(dead_code, reason = "the server starts it once the store takes samples")]
 mod scrape;
+mod scraping;
 mod server;
 mod telemetry;
 mod tenant;

@@ -25,6 +25,7 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/ready", get(health::ready))
         .route("/-/ready", get(health::ready))
         .route("/-/healthy", get(health::healthy))
+        .route("/-/reload", post(admin::reload).put(admin::reload))
         .route("/metrics", get(metrics::render))
         .route("/config", get(probes::config))
         .route("/services", get(probes::services))
@@ -37,6 +38,9 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/loki/api/v1/push", post(push::push_loki))
         .route("/api/prom/push", post(push::push_loki))
         .route("/farol/api/v1/ingest/jsonlines", post(push::push_jsonlines))
+        .route("/api/v1/write", post(push::push_remote_write))
+        .route("/prometheus/api/v1/write", post(push::push_remote_write))
+        .route("/api/v1/push", post(push::push_remote_write))
         // Farol's own queries.
         .route("/farol/api/v1/sql", get(sql::run).post(sql::run))
         .route("/farol/api/v1/export", get(export::run).post(export::run))

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, AppState, House, Places};
 use crate::cli::ServeArgs;
 use crate::config::{self, Address, Config};
-use crate::{listen, router, telemetry};
+use crate::{listen, router, scraping, telemetry};
 
 /// How long a query may wait for its turn.
 const QUERY_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -49,23 +49,41 @@ async fn run(config: Config, machine_bytes: u64) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let app: App = Arc::new(AppState::new(config, machine_bytes, Arc::new(SystemClock)));
     let stop = CancellationToken::new();
-    let mut doors = open_doors(&app, &stop).await?;
+    let (mut doors, http) = open_doors(&app, &stop).await?;
 
     tokio::select! {
         opened = open_house(&app) => app.open(opened?),
-        () = signals.next() => return Ok(()),
+        () = signals.stop() => return Ok(()),
     }
-    tracing::info!(http = %app.config.http, data = %app.config.data.display(), "ready");
+    app.scrapes(scraping::start(&app, http, stop.clone())?);
+    tracing::info!(%http, data = %app.config.data.display(), "ready");
 
-    signals.next().await;
+    while let Wanted::Reload = signals.next().await {
+        // What is wrong is in the log.
+        let _ = reload(&app).await;
+    }
     tracing::info!("stopping: finishing requests, then flushing");
     app.stopping();
     stop.cancel();
     tokio::select! {
         () = close(&app, &mut doors) => {}
-        () = signals.next() => tracing::warn!("stopped at once; the journal has what was not flushed"),
+        () = signals.stop() => tracing::warn!("stopped at once; the journal has what was not flushed"),
     }
     Ok(())
+}
+
+/// Reads the files that settings name again: on SIGHUP and `POST /-/reload`.
+///
+/// # Errors
+/// What is wrong; then all goes on as before.
+pub(crate) async fn reload(app: &App) -> Result<(), String> {
+    let reloaded = scraping::reload(app).await;
+    app.stats.reloaded(reloaded.is_ok(), app.clock.now_ns());
+    match &reloaded {
+        Ok(()) => tracing::info!("settings were read again"),
+        Err(why) => tracing::error!("settings could not be read again, the old ones stay: {why}"),
+    }
+    reloaded
 }
 
 async fn open_house(app: &App) -> anyhow::Result<House> {
@@ -90,26 +108,35 @@ fn raise_file_limit() {
     }
 }
 
-/// Binds every address and starts accepting.
-async fn open_doors(app: &App, stop: &CancellationToken) -> anyhow::Result<JoinSet<()>> {
+/// Binds every address and starts accepting. Gives the address of the HTTP API too.
+async fn open_doors(app: &App, stop: &CancellationToken) -> anyhow::Result<(JoinSet<()>, Address)> {
     let config = &app.config;
     let mut doors = JoinSet::new();
-    let mut open = async |what: &str, address: Option<Address>, router: Router| -> anyhow::Result<()> {
-        let Some(address) = address else { return Ok(()) };
+    let mut open = async |what: &str, address: Address, router: Router| -> anyhow::Result<Address> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address} ({what})"))?;
-        tracing::info!(address = %listener.local_addr().unwrap_or(address), "listening: {what}");
+        let address = listener.local_addr().unwrap_or(address);
+        tracing::info!(%address, "listening: {what}");
         doors.spawn(listen::http::accept(listener, router, Arc::clone(app), stop.clone()));
-        Ok(())
+        Ok(address)
     };
-    open("HTTP", Some(config.http), router::http(app)).await?;
-    open("OTLP/HTTP", config.otlp_http.set(), router::otlp_http(app)).await?;
-    open("OTLP/gRPC", config.otlp_grpc.set(), router::otlp_grpc(app)).await?;
-    Ok(doors)
+    let http = open("HTTP", config.http, router::http(app)).await?;
+    if let Some(address) = config.otlp_http.set() {
+        open("OTLP/HTTP", address, router::otlp_http(app)).await?;
+    }
+    if let Some(address) = config.otlp_grpc.set() {
+        open("OTLP/gRPC", address, router::otlp_grpc(app)).await?;
+    }
+    Ok((doors, http))
 }
 
-/// Waits for running requests, as long as the settings allow, then closes the store.
+/// Waits for running requests and scrapes, as long as the settings allow, then closes the store.
 async fn close(app: &App, doors: &mut JoinSet<()>) {
-    let finished = async { while doors.join_next().await.is_some() {} };
+    let finished = async {
+        if let Ok(scrape) = app.scrape() {
+            scrape.ended().await;
+        }
+        while doors.join_next().await.is_some() {}
+    };
     if tokio::time::timeout(app.config.stop_timeout.0, finished).await.is_err() {
         tracing::warn!("some requests did not end within {}: they are cut off", app.config.stop_timeout);
     }
@@ -119,22 +146,35 @@ async fn close(app: &App, doors: &mut JoinSet<()>) {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// What a signal asks for.
+enum Wanted {
+    Stop,
+    Reload,
+}
+
+/// SIGTERM and SIGINT stop the server, SIGHUP lets it read its files again.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("listen for signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hang_up: listen(SignalKind::hangup())? })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Wanted {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wanted::Stop,
+            _ = self.interrupt.recv() => Wanted::Stop,
+            _ = self.hang_up.recv() => Wanted::Reload,
         }
+    }
+
+    async fn stop(&mut self) {
+        while let Wanted::Reload = self.next().await {}
     }
 }

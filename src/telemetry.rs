@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
@@ -14,6 +14,7 @@ use query::QueryStats;
 use tracing::Instrument;
 use tracing_subscriber::EnvFilter;
 
+use crate::api::push::Door;
 use crate::app::App;
 use crate::config::{LogConfig, LogFormat};
 
@@ -78,9 +79,9 @@ pub(crate) struct ServerStats {
     /// By route pattern, of which there are as many as lines in the router.
     pub(crate) routes: Mutex<BTreeMap<Box<str>, RouteStats>>,
     /// Records refused, by door and reason.
-    pub(crate) refused: Mutex<BTreeMap<(&'static str, String), u64>>,
+    pub(crate) refused: Mutex<BTreeMap<(Door, String), u64>>,
     /// Records taken, by door.
-    pub(crate) accepted: Mutex<BTreeMap<&'static str, Accepted>>,
+    pub(crate) accepted: Mutex<BTreeMap<Door, Accepted>>,
     /// Queries.
     pub(crate) queries: QueryFigures,
     /// Requests running now.
@@ -89,6 +90,10 @@ pub(crate) struct ServerStats {
     pub(crate) connections: AtomicU64,
     /// Tails open now.
     pub(crate) tails: AtomicU64,
+    /// Settings were read again, and that failed.
+    pub(crate) reload_failed: AtomicBool,
+    /// When settings were last read, in seconds since 1970; 0 until they were read again.
+    pub(crate) reloaded_s: AtomicU64,
 }
 
 /// Figures of all queries.
@@ -125,14 +130,14 @@ pub(crate) struct Accepted {
 
 impl ServerStats {
     /// Counts records that were refused.
-    pub(crate) fn refuse(&self, door: &'static str, reason: &str, records: u64) {
+    pub(crate) fn refuse(&self, door: Door, reason: &str, records: u64) {
         if let Ok(mut refused) = self.refused.lock() {
             *refused.entry((door, reason.to_owned())).or_default() += records;
         }
     }
 
     /// Counts what was taken.
-    pub(crate) fn accept(&self, door: &'static str, what: Accepted) {
+    pub(crate) fn accept(&self, door: Door, what: Accepted) {
         if let Ok(mut accepted) = self.accepted.lock() {
             let sum = accepted.entry(door).or_default();
             sum.records += what.records;
@@ -158,6 +163,14 @@ impl ServerStats {
             (&figures.bytes_read, stats.bytes_read),
         ] {
             figure.fetch_add(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that settings were read again.
+    pub(crate) fn reloaded(&self, well: bool, now_ns: i64) {
+        self.reload_failed.store(!well, Ordering::Relaxed);
+        if well {
+            self.reloaded_s.store(now_ns.unsigned_abs() / 1_000_000_000, Ordering::Relaxed);
         }
     }
 

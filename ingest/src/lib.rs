@@ -19,6 +19,7 @@ mod otlp_any;
 pub mod otlp_json;
 pub mod otlp_logs;
 pub mod otlp_metrics;
+mod proto_json;
 mod protobuf;
 pub mod remote_write;
 mod selector;

@@ -1,7 +1,9 @@
 //! Prometheus's remote write 1.0: `prometheus.WriteRequest` as a snappy block, walked in place.
 //!
 //! A series whose labels are none (no name, a name twice, no UTF-8) is refused alone, and so is a sample or histogram that
-//! makes no sense. Numbers keep their bits, so that stale markers go through.
+//! makes no sense. Numbers keep their bits, so that stale markers go through. [`v2`] is the protocol's next version.
+
+pub mod v2;
 
 use storage::metrics::MetricKind;
 

@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use storage::Stats;
 
+use crate::api::push::Door;
 use crate::app::App;
 use crate::telemetry::{Histogram, ServerStats};
 
@@ -19,6 +20,21 @@ pub(crate) async fn render(State(app): State<App>) -> Response {
     page.gauge("farol_build_info", "The version that runs.", &[(version.to_owned(), 1.0)]);
     let started = app.started_ns as f64 / 1e9;
     page.gauge("process_start_time_seconds", "When the process started, in seconds since 1970.", &[bare(started)]);
+    let loaded = match app.stats.reloaded_s.load(Ordering::Relaxed) {
+        0 => started,
+        seconds => seconds as f64,
+    };
+    let is_good = f64::from(u8::from(!app.stats.reload_failed.load(Ordering::Relaxed)));
+    page.gauge(
+        "farol_config_last_reload_successful",
+        "Whether settings could be read the last time.",
+        &[bare(is_good)],
+    );
+    page.gauge(
+        "farol_config_last_reload_success_timestamp_seconds",
+        "When settings were last read without a mistake, in seconds since 1970.",
+        &[bare(loaded)],
+    );
     requests(&mut page, &app.stats);
     queries(&mut page, &app.stats);
     if let Ok(house) = app.house() {
@@ -62,7 +78,7 @@ fn requests(page: &mut Page, stats: &ServerStats) {
     page.gauge("farol_tails", "Tails open.", &[bare(read(&stats.tails))]);
     let accepted = stats.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let each = |value: fn(&crate::telemetry::Accepted) -> u64| -> Vec<Sample> {
-        accepted.iter().map(|(door, sum)| (format!("protocol=\"{door}\",signal=\"logs\""), value(sum) as f64)).collect()
+        accepted.iter().map(|(door, sum)| (labels_of(*door), value(sum) as f64)).collect()
     };
     page.counter("farol_ingest_records_total", "Records stored, by protocol.", &each(|sum| sum.records));
     page.counter(
@@ -79,9 +95,13 @@ fn requests(page: &mut Page, stats: &ServerStats) {
     let refused = stats.refused.lock().unwrap_or_else(PoisonError::into_inner);
     let refused: Vec<Sample> = refused
         .iter()
-        .map(|((door, reason), count)| (format!("protocol=\"{door}\",reason=\"{}\"", escape(reason)), *count as f64))
+        .map(|((door, reason), count)| (format!("{},reason=\"{}\"", labels_of(*door), escape(reason)), *count as f64))
         .collect();
     page.counter("farol_ingest_refused_total", "Records and whole requests refused, by reason.", &refused);
+}
+
+fn labels_of(door: Door) -> String {
+    format!("protocol=\"{}\",signal=\"{}\"", door.protocol, door.signal)
 }
 
 fn queries(page: &mut Page, stats: &ServerStats) {

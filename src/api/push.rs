@@ -1,21 +1,23 @@
 //! Taking records in, one way for every protocol: admit, unpack, decode, store, and then say yes.
 
+mod batch;
 pub(crate) mod body;
 mod jsonlines;
 mod loki;
 pub(crate) mod otlp;
+mod otlp_export;
+mod remote_write;
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use ingest::admit::Permit;
-use ingest::{DecodeError, DecodeErrorKind, Decoded, Limits, Refusal, otlp_json, otlp_logs};
+use ingest::{DecodeError, DecodeErrorKind, Limits, Refusal, Written};
 use storage::{Appended, Tenant};
 
+use self::batch::{Batch, Read};
 use self::body::Encoding;
 use crate::app::App;
 use crate::error::{ApiError, Kind};
@@ -24,6 +26,8 @@ use crate::tenant;
 
 pub(crate) use jsonlines::push as push_jsonlines;
 pub(crate) use loki::push as push_loki;
+pub(crate) use otlp_export::{logs as push_otlp_logs, take_logs as take_otlp_logs};
+pub(crate) use remote_write::push as push_remote_write;
 
 /// A body above this size is unpacked, decoded and packed for the journal on a thread of its own, so that it keeps no
 /// other request waiting.
@@ -51,14 +55,50 @@ pub(crate) struct Packed {
 /// What became of a body's records.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    /// How many are stored.
+    /// How many are stored: records, or samples.
     pub(crate) records: u64,
-    /// Those that are not.
+    /// Those that are not; of very many the first ones.
     pub(crate) refused: Vec<Refusal>,
+    /// How many records or samples are not stored.
+    pub(crate) refused_count: usize,
+    /// Of metrics, what is stored.
+    pub(crate) written: Written,
+}
+
+/// One way in: what is counted is counted by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Door {
+    /// The protocol.
+    pub(crate) protocol: &'static str,
+    /// What it brings.
+    pub(crate) signal: &'static str,
+}
+
+impl Door {
+    /// A protocol's logs.
+    pub(crate) const fn logs(protocol: &'static str) -> Self {
+        Self { protocol, signal: "logs" }
+    }
+
+    /// A protocol's metrics.
+    pub(crate) const fn metrics(protocol: &'static str) -> Self {
+        Self { protocol, signal: "metrics" }
+    }
+}
+
+/// What a decoder is told beside the bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    /// How large things may be.
+    pub(crate) limits: &'a Limits,
+    /// When the body came, in nanoseconds since 1970.
+    pub(crate) now_ns: i64,
+    /// Whose it is.
+    pub(crate) tenant: &'a Tenant,
 }
 
 /// Turns an unpacked body into a batch.
-type Decoder = Box<dyn FnOnce(&[u8], &Limits, i64) -> Result<Decoded, DecodeError> + Send>;
+type Decoder = Box<dyn FnOnce(&[u8], Arrival<'_>) -> Result<Read, DecodeError> + Send>;
 
 /// Room for a request, before its body is read.
 ///
@@ -96,7 +136,7 @@ pub(crate) async fn receive(
 pub(crate) async fn take(
     app: &App,
     headers: &HeaderMap,
-    door: &'static str,
+    door: Door,
     packed: Packed,
     decode: Decoder,
 ) -> Result<Taken, ApiError> {
@@ -120,7 +160,7 @@ async fn store(
     app: App,
     tenant: Tenant,
     key: Option<String>,
-    door: &'static str,
+    door: Door,
     packed: Packed,
     decode: Decoder,
 ) -> Result<Taken, ApiError> {
@@ -129,22 +169,31 @@ async fn store(
     let bytes = body::decompress(packed.bytes, packed.encoding, limits.body_bytes_max)?;
     // The batch needs about as much again.
     let _room = admit_bytes(&app, bytes.len() as u64)?;
-    let Decoded { batch, refused } = decode(&bytes, &limits, app.clock.now_ns())?;
+    let read = decode(&bytes, Arrival { limits: &limits, now_ns: app.clock.now_ns(), tenant: &tenant })?;
     let mut accepted = Accepted { bytes_sent, bytes: bytes.len() as u64, ..Accepted::default() };
     drop(bytes);
+    let Read { batch, refused, refused_by_reason, written } = read;
     let records = batch.len() as u64;
-    if records > 0 {
-        match app.house()?.store.append(&tenant, batch, key.as_deref()).await? {
-            Appended::Stored => accepted.records = records,
-            Appended::Duplicate => accepted.duplicates = 1,
-        }
+    match append(&app, &tenant, batch, key.as_deref()).await? {
+        Appended::Stored => accepted.records = records,
+        Appended::Duplicate => accepted.duplicates = 1,
     }
     drop(packed.admitted);
     app.stats.accept(door, accepted);
-    for refusal in &refused {
-        app.stats.refuse(door, refusal.reason.as_str(), 1);
+    for (reason, count) in &refused_by_reason {
+        app.stats.refuse(door, reason.as_str(), *count as u64);
     }
-    Ok(Taken { records, refused })
+    Ok(Taken { records, refused, refused_count: refused_by_reason.values().sum(), written })
+}
+
+async fn append(app: &App, tenant: &Tenant, batch: Batch, key: Option<&str>) -> Result<Appended, ApiError> {
+    let store = &app.house()?.store;
+    Ok(match batch {
+        Batch::Logs(batch) if batch.is_empty() => Appended::Stored,
+        Batch::Metrics(batch) if batch.is_empty() => Appended::Stored,
+        Batch::Logs(batch) => store.append(tenant, batch, key).await?,
+        Batch::Metrics(batch) => store.append_metrics(tenant, batch, key).await?,
+    })
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
@@ -157,16 +206,21 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// What was refused, for people: how many, and the first few.
-pub(crate) fn refusals(refused: &[Refusal], what: &str) -> String {
-    let mut text = format!("{} refused", refused.len());
-    for refusal in refused.iter().take(REFUSALS_SHOWN) {
-        text.push_str(&format!("; {what} {}: {}", refusal.position, refusal.message));
+impl Taken {
+    /// What was refused, for people: how many, and the first few; empty when nothing was.
+    pub(crate) fn refusals(&self, what: &str) -> String {
+        if self.refused.is_empty() {
+            return String::new();
+        }
+        let mut text = format!("{} refused", self.refused_count);
+        for refusal in self.refused.iter().take(REFUSALS_SHOWN) {
+            text.push_str(&format!("; {what} {}: {}", refusal.position, refusal.message));
+        }
+        if self.refused.len() > REFUSALS_SHOWN {
+            text.push_str("; ...");
+        }
+        text
     }
-    if refused.len() > REFUSALS_SHOWN {
-        text.push_str("; ...");
-    }
-    text
 }
 
 impl From<DecodeError> for ApiError {
@@ -178,41 +232,4 @@ impl From<DecodeError> for ApiError {
         };
         Self::new(kind, error.message)
     }
-}
-
-/// `POST /v1/logs`: OTLP over HTTP.
-pub(crate) async fn push_otlp_logs(State(app): State<App>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let format = match otlp::Format::of(&parts.headers) {
-        Ok(format) => format,
-        Err(error) => return error.into_response(),
-    };
-    let taken = async {
-        let encoding = Encoding::of(&parts.headers)?;
-        let packed = receive(&app, &parts.headers, body, encoding).await?;
-        take_otlp_logs(&app, &parts.headers, packed, format).await
-    };
-    match taken.await {
-        Ok(response) => response.into_http(format, "rejectedLogRecords"),
-        Err(error) => otlp::refuse(format, &error),
-    }
-}
-
-/// Takes an `ExportLogsServiceRequest` in.
-///
-/// # Errors
-/// See [`take`].
-pub(crate) async fn take_otlp_logs(
-    app: &App,
-    headers: &HeaderMap,
-    packed: Packed,
-    format: otlp::Format,
-) -> Result<otlp::ExportResponse, ApiError> {
-    let decode: Decoder = match format {
-        otlp::Format::Protobuf => Box::new(otlp_logs::decode),
-        otlp::Format::Json => Box::new(otlp_json::decode),
-    };
-    let taken = take(app, headers, "otlp", packed, decode).await?;
-    let why = if taken.refused.is_empty() { String::new() } else { refusals(&taken.refused, "record") };
-    Ok(otlp::ExportResponse::new(taken.refused.len() as u64, why))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ pub(crate) enum OrAuto<T> {
     /// This one.
     Set(T),
 }
+
+/// Where a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FilePath(String);
 
 /// Where to listen: an IP address and a port.
 pub(crate) type Address = SocketAddr;
@@ -150,6 +155,27 @@ impl fmt::Display for Span {
             }
         }
         Ok(())
+    }
+}
+
+impl FilePath {
+    /// For the system.
+    pub(crate) fn as_path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+impl FromStr for FilePath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("the name of the file is empty".to_owned()) } else { Ok(Self(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

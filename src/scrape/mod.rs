@@ -20,11 +20,9 @@ mod rounds;
 mod target;
 mod tls;
 
-#[allow(unused_imports, reason = "the server names them once the store takes samples")]
 pub(crate) use config::{Lapse, ScrapeConfig, ScrapeConfigError};
 pub(crate) use labels::LabelMap;
 pub(crate) use manager::{Own, ScrapeManager};
-#[allow(unused_imports, reason = "the server names it once the store takes samples")]
 pub(crate) use rounds::Sink;
 pub(crate) use target::{About, Target};
 

@@ -6,6 +6,7 @@
 //! time get the time of arrival. A refusal is about one data point, or about all of a metric.
 
 mod histograms;
+mod json;
 mod labels;
 mod names;
 mod numbers;
@@ -21,6 +22,7 @@ use crate::gather::{Gather, Refused, check_time};
 use crate::limits::Limits;
 use crate::otlp_any::Any;
 use crate::protobuf::{Fields, Wire};
+pub use json::decode_json;
 use labels::Labeller;
 use names::NameKind;
 pub use names::TranslationStrategy;

@@ -8,7 +8,7 @@ use ingest::jsonlines::{self, JsonLinesOptions};
 use serde_json::json;
 
 use super::body::Encoding;
-use super::{Taken, receive, take};
+use super::{Door, Taken, batch, receive, take};
 use crate::api::params::Params;
 use crate::app::App;
 
@@ -22,8 +22,8 @@ pub(crate) async fn push(State(app): State<App>, request: Request) -> Response {
         let params = Params::of_query(parts.uri.query().unwrap_or_default())?;
         let options = options(&params);
         let packed = receive(&app, &parts.headers, body, Encoding::of(&parts.headers)?).await?;
-        let decode = move |bytes: &[u8], limits: &_, now_ns| Ok(jsonlines::decode(bytes, &options, limits, now_ns));
-        take(&app, &parts.headers, "jsonlines", packed, Box::new(decode)).await
+        let decode = batch::plain(move |bytes, limits, now_ns| Ok(jsonlines::decode(bytes, &options, limits, now_ns)));
+        take(&app, &parts.headers, Door::logs("jsonlines"), packed, decode).await
     };
     match taken.await {
         Ok(taken) => answer(&taken),

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use ingest::loki;
 
 use super::body::Encoding;
-use super::{receive, refusals, take};
+use super::{Door, batch, receive, take};
 use crate::app::App;
 use crate::error::{ApiError, Kind};
 
@@ -22,12 +22,13 @@ pub(crate) async fn push(State(app): State<App>, request: Request) -> Response {
         };
         let packed = receive(&app, &parts.headers, body, encoding).await?;
         let decode = if is_json { loki::decode_json } else { loki::decode_protobuf };
-        take(&app, &parts.headers, "loki", packed, Box::new(move |bytes, limits, _| decode(bytes, limits))).await
+        let decode = batch::plain(move |bytes, limits, _| decode(bytes, limits));
+        take(&app, &parts.headers, Door::logs("loki"), packed, decode).await
     };
     match taken.await {
         Ok(taken) if taken.refused.is_empty() => StatusCode::NO_CONTENT.into_response(),
         // As in Loki: the good ones are kept, and the sender hears of the others.
-        Ok(taken) => ApiError::bad_request(refusals(&taken.refused, "entry")).into_response(),
+        Ok(taken) => ApiError::bad_request(taken.refusals("entry")).into_response(),
         Err(error) => error.into_response(),
     }
 }

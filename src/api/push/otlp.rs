@@ -102,10 +102,11 @@ pub(crate) struct Delay {
 }
 
 impl ExportResponse {
-    /// The answer to a request of which `rejected` records were not taken.
+    /// The answer to a request of which `rejected` records were not taken. With none of them, `why` is a warning.
     pub(crate) fn new(rejected: u64, why: String) -> Self {
         let rejected = i64::try_from(rejected).unwrap_or(i64::MAX);
-        Self { partial_success: (rejected > 0).then_some(PartialSuccess { rejected, error_message: why }) }
+        let is_told = rejected > 0 || !why.is_empty();
+        Self { partial_success: is_told.then_some(PartialSuccess { rejected, error_message: why }) }
     }
 
     /// As an HTTP answer.

@@ -64,7 +64,8 @@ impl ScrapeConfig {
         Self::check(file, Path::new("default")).unwrap_or_else(|_| Self::nothing())
     }
 
-    fn nothing() -> Self {
+    /// Without a job.
+    pub(crate) fn nothing() -> Self {
         Self { jobs: Vec::new(), external_labels: LabelMap::default(), yaml: FileYaml::default() }
     }
 
