@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ingest::admit::Admission;
+use ingest::delta::DeltaAccumulator;
 use query::Engine;
 use query::cache::AnswerCache;
 use storage::{Clock, Store};
@@ -31,6 +32,8 @@ pub(crate) struct AppState {
     pub(crate) stats: ServerStats,
     /// When the server started, in nanoseconds since 1970.
     pub(crate) started_ns: i64,
+    /// The totals of delta streams.
+    pub(crate) deltas: DeltaAccumulator,
     house: OnceLock<House>,
     scrape: OnceLock<Arc<ScrapeManager>>,
     /// Why the server is not ready; empty when it is.
@@ -85,6 +88,7 @@ impl AppState {
     pub(crate) fn new(config: Config, machine_bytes: u64, clock: Arc<dyn Clock>) -> Self {
         Self {
             memory: config.memory.shares(machine_bytes),
+            deltas: DeltaAccumulator::new(config.otlp_metrics.deltas()),
             config,
             started_ns: clock.now_ns(),
             clock,

@@ -6,6 +6,7 @@
 
 mod load;
 mod machine;
+mod otlp_metrics;
 mod text;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::scrape::{ScrapeConfig, ScrapeConfigError};
 
 pub(crate) use load::load;
 pub(crate) use machine::memory_total_bytes;
+pub(crate) use otlp_metrics::{DeltaMode, OtlpMetricsConfig};
 pub(crate) use text::{Address, FilePath, OrAuto, OrOff, Size, Span};
 
 /// Every setting. The field names are the keys.
@@ -46,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) ingest: IngestConfig,
     /// What is fetched.
     pub(crate) scrape: ScrapeSettings,
+    /// How OTLP metrics become Prometheus's.
+    pub(crate) otlp_metrics: OtlpMetricsConfig,
     /// What is kept.
     pub(crate) storage: StorageConfig,
     /// What is asked.
@@ -166,6 +170,7 @@ impl Default for Config {
             memory: MemoryConfig::default(),
             ingest: IngestConfig::default(),
             scrape: ScrapeSettings::default(),
+            otlp_metrics: OtlpMetricsConfig::default(),
             storage: StorageConfig::default(),
             query: QueryConfig::default(),
         }
@@ -370,6 +375,11 @@ impl Config {
         ] {
             wrong(value.0.is_zero(), format!("{name}: must be longer than 0"));
         }
+        wrong(
+            self.otlp_metrics.delta_streams_max == 0,
+            "otlp_metrics.delta_streams_max: must be at least 1".to_owned(),
+        );
+        self.otlp_metrics.mistakes().into_iter().for_each(|what| wrong(true, what));
         if let Err(why) = Tenant::new(&self.scrape.tenant) {
             wrong(true, format!("scrape.tenant: {why}"));
         }

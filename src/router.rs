@@ -35,6 +35,9 @@ pub(crate) fn http(app: &App) -> Router {
         // Records in.
         .route("/v1/logs", post(push::push_otlp_logs))
         .route("/otlp/v1/logs", post(push::push_otlp_logs))
+        .route("/v1/metrics", post(push::push_otlp_metrics))
+        .route("/otlp/v1/metrics", post(push::push_otlp_metrics))
+        .route("/api/v1/otlp/v1/metrics", post(push::push_otlp_metrics))
         .route("/loki/api/v1/push", post(push::push_loki))
         .route("/api/prom/push", post(push::push_loki))
         .route("/farol/api/v1/ingest/jsonlines", post(push::push_jsonlines))
@@ -73,7 +76,10 @@ pub(crate) fn http(app: &App) -> Router {
 
 /// What an OTLP exporter needs, on its own address.
 pub(crate) fn otlp_http(app: &App) -> Router {
-    let routes = Router::new().route("/ready", get(health::ready)).route("/v1/logs", post(push::push_otlp_logs));
+    let routes = Router::new()
+        .route("/ready", get(health::ready))
+        .route("/v1/logs", post(push::push_otlp_logs))
+        .route("/v1/metrics", post(push::push_otlp_metrics));
     finish(routes, app)
 }
 
@@ -81,6 +87,7 @@ pub(crate) fn otlp_http(app: &App) -> Router {
 pub(crate) fn otlp_grpc(app: &App) -> Router {
     let routes = Router::new()
         .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", post(grpc::export_logs))
+        .route("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", post(grpc::export_metrics))
         .fallback(grpc::unimplemented)
         .layer(from_fn_with_state(Arc::clone(app), telemetry::observe));
     routes.with_state(Arc::clone(app))

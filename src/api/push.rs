@@ -26,7 +26,10 @@ use crate::tenant;
 
 pub(crate) use jsonlines::push as push_jsonlines;
 pub(crate) use loki::push as push_loki;
-pub(crate) use otlp_export::{logs as push_otlp_logs, take_logs as take_otlp_logs};
+pub(crate) use otlp_export::{
+    logs as push_otlp_logs, metrics as push_otlp_metrics, take_logs as take_otlp_logs,
+    take_metrics as take_otlp_metrics,
+};
 pub(crate) use remote_write::push as push_remote_write;
 
 /// A body above this size is unpacked, decoded and packed for the journal on a thread of its own, so that it keeps no

@@ -39,6 +39,10 @@ pub(crate) enum OrAuto<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FilePath(String);
 
+/// Names, written with commas between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Names(pub(crate) Vec<String>);
+
 /// Where to listen: an IP address and a port.
 pub(crate) type Address = SocketAddr;
 
@@ -179,6 +183,20 @@ impl fmt::Display for FilePath {
     }
 }
 
+impl FromStr for Names {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()))
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
+    }
+}
+
 impl<T: FromStr<Err: fmt::Display>> FromStr for OrOff<T> {
     type Err = String;
 
@@ -270,6 +288,7 @@ macro_rules! serde_as_text {
 
 serde_as_text!(Size);
 serde_as_text!(Span);
+serde_as_text!(Names);
 serde_as_text!(OrOff<T>, T);
 serde_as_text!(OrAuto<T>, T);
 

@@ -33,10 +33,23 @@ const PREFIX_BYTES: usize = 5;
 
 /// `opentelemetry.proto.collector.logs.v1.LogsService/Export`.
 pub(crate) async fn export_logs(State(app): State<App>, request: Request) -> Response {
+    export(&app, request, push::take_otlp_logs).await
+}
+
+/// `opentelemetry.proto.collector.metrics.v1.MetricsService/Export`.
+pub(crate) async fn export_metrics(State(app): State<App>, request: Request) -> Response {
+    export(&app, request, push::take_otlp_metrics).await
+}
+
+async fn export(
+    app: &App,
+    request: Request,
+    take: impl AsyncFnOnce(&App, &HeaderMap, Packed, otlp::Format) -> Result<otlp::ExportResponse, ApiError>,
+) -> Response {
     let (parts, body) = request.into_parts();
     let taken = async {
-        let packed = message(&app, &parts.headers, body).await?;
-        push::take_otlp_logs(&app, &parts.headers, packed, otlp::Format::Protobuf).await
+        let packed = message(app, &parts.headers, body).await?;
+        take(app, &parts.headers, packed, otlp::Format::Protobuf).await
     };
     answer(taken.await.map(|response| response.encode_to_vec()))
 }
@@ -44,8 +57,10 @@ pub(crate) async fn export_logs(State(app): State<App>, request: Request) -> Res
 /// Any other method.
 pub(crate) async fn unimplemented(request: Request) -> Response {
     let path = request.uri().path();
-    let what =
-        format!("{path} is not served here: logs go to opentelemetry.proto.collector.logs.v1.LogsService/Export");
+    let what = format!(
+        "{path} is not served here: logs go to opentelemetry.proto.collector.logs.v1.LogsService/Export, metrics to \
+         opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+    );
     trailers_only(12, &what, None)
 }
 

@@ -4,10 +4,10 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How names are brought over; the words are those of Prometheus's `translation_strategy`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TranslationStrategy {
     /// What is no letter, digit, underscore or colon becomes `_`; units and `_total` are added.
     #[default]
