@@ -10,7 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tower_http::compression::CompressionLayer;
 
-use crate::api::{admin, buildinfo, export, health, loki, metrics, probes, push, sql};
+use crate::api::{admin, buildinfo, export, health, loki, metrics, probes, prometheus, push, sql};
 use crate::app::App;
 use crate::listen::grpc;
 use crate::telemetry;
@@ -70,8 +70,24 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/api/prom/label", get(loki::label_names))
         .route("/api/prom/label/{name}/values", get(loki::label_values))
         .route("/loki/api/v1/tail", get(loki::tail))
-        .route("/loki/api/v1/format_query", get(loki::format_query).post(loki::format_query));
+        .route("/loki/api/v1/format_query", get(loki::format_query).post(loki::format_query))
+        // Prometheus's API.
+        .nest("/api/v1", prometheus_api())
+        .nest("/prometheus/api/v1", prometheus_api());
     finish(routes, app)
+}
+
+/// Prometheus's queries, below `/api/v1`.
+fn prometheus_api() -> Router<App> {
+    Router::new()
+        .route("/query", get(prometheus::instant).post(prometheus::instant))
+        .route("/query_range", get(prometheus::range).post(prometheus::range))
+        .route("/labels", get(prometheus::label_names).post(prometheus::label_names))
+        .route("/label/{name}/values", get(prometheus::label_values))
+        .route("/series", get(prometheus::series).post(prometheus::series))
+        .route("/format_query", get(prometheus::format_query).post(prometheus::format_query))
+        .route("/parse_query", get(prometheus::parse_query).post(prometheus::parse_query))
+        .fallback(prometheus::not_found)
 }
 
 /// What an OTLP exporter needs, on its own address.

@@ -73,7 +73,7 @@ impl Memory {
 }
 
 impl Source for Memory {
-    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Box<dyn SeriesSet>, QueryError> {
+    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Box<dyn SeriesSet + '_>, QueryError> {
         let matching = |labels: &Labels| matchers.iter().all(|m| m.matches(labels.get(&m.name).unwrap_or_default()));
         let mut selected = Selected { labels: Vec::new(), samples: Vec::new() };
         for (labels, samples) in self.series.iter().filter(|(labels, _)| matching(labels)) {

@@ -133,6 +133,16 @@ impl Engine {
         Budget::new(&self.memory, self.limits.timeout)
     }
 
+    /// A budget for a query that must not take longer than this, whatever is allowed.
+    pub fn budget_within(&self, timeout: Duration) -> Arc<Budget> {
+        Budget::new(&self.memory, self.limits.timeout.min(timeout))
+    }
+
+    /// The threads of all queries.
+    pub(crate) fn pool(&self) -> &ThreadPool {
+        &self.pool
+    }
+
     /// Says whether a query asks for more than it may.
     ///
     /// # Errors

@@ -70,6 +70,8 @@ pub struct AnchoredRegex {
     exact: Option<Arc<[String]>>,
     /// When any text matches that is at least so long: `.*` and `.+`, where `.` is any byte.
     any_from: Option<usize>,
+    /// What every text that matches begins with.
+    prefix: Box<str>,
 }
 
 /// The longest alternation that is compared text by text.
@@ -94,13 +96,15 @@ impl AnchoredRegex {
 
     fn with_flags(pattern: &str, flags: &str) -> Result<Self, RegexError> {
         let translated = translate(pattern)?;
-        let exact = regex_syntax::parse(&translated).ok().and_then(|hir| exact_texts(&hir)).map(Into::into);
+        let hir = regex_syntax::parse(&translated).ok();
+        let exact = hir.as_ref().and_then(exact_texts).map(Into::into);
+        let prefix = hir.as_ref().map(|hir| prefix_of(hir).0).unwrap_or_default().into();
         let any_from = match translated.as_str() {
             ".*" if flags == "s" => Some(0),
             ".+" if flags == "s" => Some(1),
             _ => None,
         };
-        Ok(Self { regex: build(&format!("^(?{flags}:{translated})$"))?, exact, any_from })
+        Ok(Self { regex: build(&format!("^(?{flags}:{translated})$"))?, exact, any_from, prefix })
     }
 
     /// Whether the whole of `text` matches.
@@ -120,6 +124,36 @@ impl AnchoredRegex {
     /// All texts that match, sorted, when the pattern is a plain alternation.
     pub fn exact_values(&self) -> Option<Vec<&str>> {
         Some(self.exact.as_ref()?.iter().map(String::as_str).collect())
+    }
+
+    /// What every text that matches begins with; may be empty.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}
+
+/// What every text that matches begins with, and whether that is all of it.
+fn prefix_of(hir: &regex_syntax::hir::Hir) -> (String, bool) {
+    use regex_syntax::hir::HirKind;
+    match hir.kind() {
+        HirKind::Empty => (String::new(), true),
+        HirKind::Literal(literal) => match std::str::from_utf8(&literal.0) {
+            Ok(text) => (text.to_owned(), true),
+            Err(_) => (String::new(), false),
+        },
+        HirKind::Capture(capture) => prefix_of(&capture.sub),
+        HirKind::Concat(parts) => {
+            let mut all = String::new();
+            for part in parts {
+                let (prefix, is_all) = prefix_of(part);
+                all.push_str(&prefix);
+                if !is_all {
+                    return (all, false);
+                }
+            }
+            (all, true)
+        }
+        _ => (String::new(), false),
     }
 }
 
@@ -636,5 +670,10 @@ mod tests {
         );
         assert!(AnchoredRegex::new("a.*").unwrap().exact_values().is_none());
         assert!(check("(?i)web", "WEB"));
+        let prefix = |pattern: &str| AnchoredRegex::new(pattern).unwrap().prefix().to_owned();
+        assert_eq!(prefix("web-(a.*|b)"), "web-");
+        assert_eq!(prefix("(web)x?y"), "web");
+        assert_eq!(prefix("(?i)web"), "");
+        assert_eq!(prefix("web.*|db.*"), "");
     }
 }

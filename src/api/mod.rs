@@ -8,7 +8,6 @@ pub(crate) mod loki;
 pub(crate) mod metrics;
 pub(crate) mod params;
 pub(crate) mod probes;
-#[allow(dead_code, reason = "routes are added with the other resources of this API")]
 pub(crate) mod prometheus;
 pub(crate) mod push;
 pub(crate) mod sql;

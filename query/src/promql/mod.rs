@@ -1,6 +1,7 @@
 //! PromQL: text, tree, evaluation, answer. The data come from a [`source::Source`].
 
 pub mod ast;
+mod engine;
 pub mod eval;
 pub mod functions;
 pub mod histogram;
@@ -11,3 +12,5 @@ pub mod source;
 #[doc(hidden)]
 pub mod testing;
 pub mod tree_json;
+
+pub use engine::PromStats;

@@ -55,13 +55,13 @@ pub struct Options {
     pub lookback_ms: i64,
     /// The step of subqueries that do not say one, in milliseconds.
     pub subquery_step_ms: i64,
-    /// How many samples a query may look at and make.
+    /// How many samples a query may look at. Without a limit its time and its memory are still bounded, by its budget.
     pub samples_max: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lookback_ms: 300_000, subquery_step_ms: 60_000, samples_max: 50_000_000 }
+        Self { lookback_ms: 300_000, subquery_step_ms: 60_000, samples_max: u64::MAX }
     }
 }
 

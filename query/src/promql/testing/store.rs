@@ -102,7 +102,7 @@ fn continues(histogram: &Histogram, before: &Histogram) -> bool {
 }
 
 impl Source for MemorySource {
-    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Box<dyn SeriesSet>, QueryError> {
+    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Box<dyn SeriesSet + '_>, QueryError> {
         let matching = |labels: &Labels| {
             matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name).unwrap_or_default()))
         };

@@ -1,5 +1,7 @@
 //! Where PromQL's samples come from: the store, or a table in memory for tests.
 
+mod stored;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use storage::Labels;
 use crate::error::QueryError;
 use crate::promql::ast::Matcher;
 
+pub use self::stored::{Stored, label_matchers};
 pub use storage::metrics::Samples;
 
 /// One snapshot of the series of a tenant. Every selection of a query is made from the same one.
@@ -17,7 +20,7 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// What kept it from being read, or that the query's budget is used up.
-    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Box<dyn SeriesSet>, QueryError>;
+    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Box<dyn SeriesSet + '_>, QueryError>;
 }
 
 /// The series of one selection, sorted by their labels.
