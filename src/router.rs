@@ -87,6 +87,10 @@ fn prometheus_api() -> Router<App> {
         .route("/series", get(prometheus::series).post(prometheus::series))
         .route("/format_query", get(prometheus::format_query).post(prometheus::format_query))
         .route("/parse_query", get(prometheus::parse_query).post(prometheus::parse_query))
+        .route("/targets", get(prometheus::scraped::targets))
+        .route("/targets/metadata", get(prometheus::scraped::metadata))
+        .route("/scrape_pools", get(prometheus::scraped::pools))
+        .route("/status/config", get(prometheus::scraped::config))
         .fallback(prometheus::not_found)
 }
 

@@ -6,7 +6,7 @@ mod labels;
 mod params;
 mod parse;
 mod query;
-#[allow(dead_code, reason = "its routes come with what scrapes")]
+pub(crate) mod scraped;
 pub(crate) mod targets;
 
 pub(crate) use error::not_found;

@@ -180,7 +180,7 @@ impl<'a> Request<'a, '_> {
             }
         }
         let (pairs, rest) = refs.as_chunks::<2>();
-        let labels: Result<Vec<(&[u8], &[u8])>, Refused> = match rest {
+        let labels: Result<Vec<_>, Refused> = match rest {
             [] => pairs.iter().map(|&[name, value]| pair(&self.symbols, name, value)).collect(),
             _ => Err((RefusalReason::Reference, "the label references of an exemplar are no pairs".to_owned())),
         };
