@@ -9,7 +9,6 @@ pub mod kahan;
 pub mod parser;
 pub mod print;
 pub mod source;
-#[doc(hidden)]
 pub mod testing;
 pub mod tree_json;
 

@@ -1,6 +1,33 @@
 //! Templates as trees. Places are byte offsets into the text, for messages.
 
 use std::fmt;
+use std::sync::Arc;
+
+use super::signature::Signature;
+
+/// A text that templates come from.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// Shown in messages.
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+impl Source {
+    /// The line, from 1, and the byte in it, from 0.
+    pub(super) fn line_and_column(&self, place: usize) -> (usize, usize) {
+        let before = self.text.get(..place).unwrap_or_default();
+        let column = before.rfind('\n').map_or(place, |newline| place - newline - 1);
+        (1 + before.matches('\n').count(), column)
+    }
+}
+
+/// A template: the text itself, or what `define` names.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) source: Arc<Source>,
+    pub(super) nodes: Vec<Node>,
+}
 
 /// Something between texts and actions.
 #[derive(Debug, Clone)]
@@ -63,7 +90,8 @@ pub(super) enum OperandKind {
     Field(Vec<String>),
     /// `$x.a.b`.
     Variable(String, Vec<String>),
-    Function(String),
+    /// What it takes, and whether it is one of the language's own.
+    Function(&'static Signature, bool),
     Pipe(Box<Pipe>),
     /// `(pipe).a.b`.
     Chain(Box<Operand>, Vec<String>),
@@ -89,7 +117,7 @@ impl fmt::Display for Operand {
                 f.write_str(name)?;
                 fields(f, names)
             }
-            OperandKind::Function(name) => f.write_str(name),
+            OperandKind::Function((name, ..), _) => f.write_str(name),
             OperandKind::Pipe(pipe) => write!(f, "({pipe})"),
             OperandKind::Chain(inner, names) => {
                 write!(f, "{inner}")?;

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Context;
-use super::ast::{Branch, Command, Node, Number, Operand, OperandKind, Pipe};
-use super::functions;
-use super::value::Value;
+use super::ast::{Body, Branch, Command, Node, Number, Operand, OperandKind, Pipe};
+use super::signature::{Signature, check_count, convert};
+use super::value::{TEXT_BYTES_MAX, Value};
+use super::{builtin, method, strings};
 
-/// The longest text that one record's template may make.
-const OUTPUT_BYTES_MAX: usize = 16 << 20;
+/// The longest text that a template may make.
+const OUTPUT_BYTES_MAX: usize = TEXT_BYTES_MAX;
 /// How deep templates may call each other.
 const CALLS_MAX: usize = 64;
+/// How deep blocks and parentheses may be open at once, through all calls: each takes some of the stack.
+const DEPTH_MAX: usize = 200;
+/// How much a run may do: a step is an action, an argument, a turn of a loop, or some bytes that a function sees.
+const STEPS_MAX: usize = 1_000_000;
+const STEP_BYTES: usize = 256;
 
 /// How a list of nodes ended.
 enum Flow {
@@ -20,70 +27,104 @@ enum Flow {
     Continue,
 }
 
-/// What went wrong, and at which operand's place and text.
-pub(super) struct Failure {
-    pub(super) place: usize,
-    pub(super) context: String,
-    pub(super) message: String,
+type Defined = BTreeMap<String, Arc<Body>>;
+
+/// The text that `body` makes.
+///
+/// # Errors
+/// What went wrong, at which line, byte and operand, in Go's words.
+pub(super) fn run(body: &Body, defined: &Defined, context: &dyn Context, escapes: bool) -> Result<String, String> {
+    let dot = context.dot();
+    let mut variables = vec![("$", dot.clone())];
+    variables.extend(context.variables());
+    let mut execution = Execution {
+        context,
+        defined,
+        out: String::new(),
+        escapes,
+        variables,
+        calls: 0,
+        depth: 0,
+        steps: 0,
+        body,
+        name: &body.source.name,
+        place: 0,
+        shown: &"",
+    };
+    execution.nodes(&body.nodes, &dot).map_err(String::from)?;
+    Ok(execution.out)
 }
 
-type Result<T> = std::result::Result<T, Box<Failure>>;
+/// Messages are rare, and results many: they go in a box.
+type Result<T, E = Box<str>> = std::result::Result<T, E>;
 
-pub(super) struct Execution<'t> {
-    pub(super) context: &'t dyn Context,
-    pub(super) defined: &'t BTreeMap<String, Vec<Node>>,
-    pub(super) out: String,
+struct Execution<'t> {
+    context: &'t dyn Context,
+    defined: &'t Defined,
+    out: String,
+    /// Values that are shown are escaped for HTML.
+    escapes: bool,
     variables: Vec<(&'t str, Value)>,
     calls: usize,
+    /// Lists of nodes and parentheses that are open.
+    depth: usize,
+    steps: usize,
+    /// The template that runs, and its name.
+    body: &'t Body,
+    name: &'t str,
     /// Where the last operand was looked at.
     place: usize,
     shown: &'t dyn std::fmt::Display,
 }
 
 impl<'t> Execution<'t> {
-    pub(super) fn new(context: &'t dyn Context, defined: &'t BTreeMap<String, Vec<Node>>) -> Self {
-        Self {
-            context,
-            defined,
-            out: String::new(),
-            variables: vec![("$", Value::Labels)],
-            calls: 0,
-            place: 0,
-            shown: &"",
-        }
-    }
-
-    pub(super) fn run(&mut self, nodes: &'t [Node]) -> Result<()> {
-        self.nodes(nodes, &Value::Labels).map(|_| ())
-    }
-
-    fn fail<T>(&self, message: impl Into<String>) -> Result<T> {
-        Err(Box::new(Failure { place: self.place, context: self.shown.to_string(), message: message.into() }))
+    fn fail<T>(&self, message: impl std::fmt::Display) -> Result<T> {
+        let source = &self.body.source;
+        let (line, column) = source.line_and_column(self.place);
+        let message = format!(
+            "template: {}:{line}:{column}: executing {:?} at <{}>: {message}",
+            source.name, self.name, self.shown
+        );
+        Err(message.into_boxed_str())
     }
 
     fn at(&mut self, place: usize, shown: &'t dyn std::fmt::Display) {
         (self.place, self.shown) = (place, shown);
     }
 
+    fn step(&mut self, count: usize) -> Result<()> {
+        self.steps += count;
+        if self.steps > STEPS_MAX { self.fail("the template does too much") } else { Ok(()) }
+    }
+
     fn is_true(&self, value: &Value) -> bool {
         value.is_true(self.context.labels().len())
     }
 
+    fn deeper(&mut self) -> Result<()> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX { self.fail("nested too deeply") } else { Ok(()) }
+    }
+
     fn nodes(&mut self, nodes: &'t [Node], dot: &Value) -> Result<Flow> {
+        self.deeper()?;
+        let flow = self.each_node(nodes, dot)?;
+        self.depth -= 1;
+        Ok(flow)
+    }
+
+    fn each_node(&mut self, nodes: &'t [Node], dot: &Value) -> Result<Flow> {
         for node in nodes {
             if self.out.len() > OUTPUT_BYTES_MAX {
                 return self.fail("the text is too long");
             }
+            self.step(1)?;
             match node {
                 Node::Text(text) => self.out.push_str(text),
                 Node::Action(pipe) => {
                     let value = self.pipe(dot, pipe)?;
                     if pipe.variables.is_empty() {
-                        match &value {
-                            Value::Nil => self.out.push_str("<no value>"),
-                            Value::Text(text) => self.out.push_str(text),
-                            other => self.out.push_str(&other.show(self.context.labels())),
-                        }
+                        self.show(&value);
                     }
                 }
                 Node::If(branch) => {
@@ -97,12 +138,23 @@ impl<'t> Execution<'t> {
                     }
                 }
                 Node::Range(branch) => self.range(branch, dot)?,
-                Node::Template { place, name, pipe } => self.call(*place, name, pipe.as_ref(), dot)?,
+                Node::Template { place, name, pipe } => self.template(*place, name, pipe.as_ref(), dot)?,
                 Node::Break => return Ok(Flow::Break),
                 Node::Continue => return Ok(Flow::Continue),
             }
         }
         Ok(Flow::On)
+    }
+
+    fn show(&mut self, value: &Value) {
+        match value {
+            Value::Nil if self.escapes => {}
+            Value::Nil => self.out.push_str("<no value>"),
+            Value::Html(text) => self.out.push_str(text),
+            other if self.escapes => self.out.push_str(&strings::html(&other.show(self.context.labels()))),
+            Value::Text(text) => self.out.push_str(text),
+            other => self.out.push_str(&other.show(self.context.labels())),
+        }
     }
 
     /// `if`, or `with`, which also sets the dot.
@@ -120,28 +172,49 @@ impl<'t> Execution<'t> {
 
     fn range(&mut self, branch: &'t Branch, dot: &Value) -> Result<()> {
         let scope = self.variables.len();
-        let value = self.pipe_value(dot, &branch.pipe)?;
-        let items: Vec<(Value, Value)> = match &value {
+        let value = self.pipe_value(dot, &branch.pipe)?.plain();
+        let key = |name: &String| Value::text(name.as_str());
+        let some = match &value {
             Value::Labels => {
-                self.context.labels().iter().map(|(n, v)| (Value::text(n.as_str()), Value::text(v.as_str()))).collect()
+                let pairs = self.context.labels().iter().map(|(name, value)| (key(name), Value::text(value.as_str())));
+                self.turns(branch, pairs)?
             }
-            Value::Map(map) => map.iter().map(|(name, value)| (Value::text(name.as_str()), value.clone())).collect(),
-            Value::List(list) => (0..).zip(list.iter()).map(|(i, value)| (Value::Int(i), value.clone())).collect(),
-            Value::Int(n) | Value::Long(n) => {
-                (0..(*n).min(1_000_000)).map(|i| (Value::Int(i), Value::Int(i))).collect()
+            Value::Texts(map) => {
+                self.turns(branch, map.iter().map(|(name, value)| (key(name), Value::text(value.as_str()))))?
             }
-            Value::Nil => Vec::new(),
-            other => return self.fail(format!("range can't iterate over {}", other.show(self.context.labels()))),
+            Value::Map(map) => self.turns(branch, map.iter().map(|(name, value)| (key(name), value.clone())))?,
+            Value::List(list) => self.turns(branch, (0..).map(Value::Int).zip(list.iter().cloned()))?,
+            Value::Int(count) | Value::Long(count) => {
+                self.turns(branch, (0..*count).map(|i| (Value::Int(i), Value::Int(i))))?
+            }
+            Value::Nil => false,
+            other => {
+                let shown = other.show(self.context.labels());
+                return self.fail(format!("range can't iterate over {shown}"));
+            }
         };
-        if let (true, Some(nodes)) = (items.is_empty(), &branch.otherwise) {
+        if let (false, Some(nodes)) = (some, &branch.otherwise) {
             self.nodes(nodes, dot)?;
         }
+        self.variables.truncate(scope);
+        Ok(())
+    }
+
+    /// Runs the body of a `range` for each item; false if there is none.
+    fn turns(&mut self, branch: &'t Branch, items: impl Iterator<Item = (Value, Value)>) -> Result<bool> {
+        let pipe = &branch.pipe;
+        let mut some = false;
         for (key, item) in items {
+            some = true;
+            self.step(1)?;
             let inner = self.variables.len();
-            let variables = &branch.pipe.variables;
-            let values = if variables.len() == 2 { vec![key, item.clone()] } else { vec![item.clone()] };
-            for (name, value) in variables.iter().zip(values) {
-                self.set(name, value, branch.pipe.assigns);
+            match pipe.variables.as_slice() {
+                [] => {}
+                [name] => self.set(name, item.clone(), pipe.assigns),
+                [first, second, ..] => {
+                    self.set(first, key, pipe.assigns);
+                    self.set(second, item.clone(), pipe.assigns);
+                }
             }
             let flow = self.nodes(&branch.then, &item)?;
             self.variables.truncate(inner);
@@ -149,11 +222,10 @@ impl<'t> Execution<'t> {
                 break;
             }
         }
-        self.variables.truncate(scope);
-        Ok(())
+        Ok(some)
     }
 
-    fn call(&mut self, place: usize, name: &'t String, pipe: Option<&'t Pipe>, dot: &Value) -> Result<()> {
+    fn template(&mut self, place: usize, name: &'t String, pipe: Option<&'t Pipe>, dot: &Value) -> Result<()> {
         self.at(place, name);
         let Some(body) = self.defined.get(name) else { return self.fail(format!("template {name:?} not defined")) };
         if self.calls == CALLS_MAX {
@@ -161,9 +233,12 @@ impl<'t> Execution<'t> {
         }
         let dot = pipe.map_or(Ok(Value::Nil), |pipe| self.pipe(dot, pipe))?;
         let outer = std::mem::replace(&mut self.variables, vec![("$", dot.clone())]);
+        let caller = (self.body, self.name);
+        (self.body, self.name) = (body, name);
         self.calls += 1;
-        self.nodes(body, &dot)?;
+        self.nodes(&body.nodes, &dot)?;
         self.calls -= 1;
+        (self.body, self.name) = caller;
         self.variables = outer;
         Ok(())
     }
@@ -197,10 +272,12 @@ impl<'t> Execution<'t> {
         let [first, arguments @ ..] = command.arguments.as_slice() else { return Ok(Value::Nil) };
         self.at(first.place, first);
         match &first.kind {
-            OperandKind::Function(name) => self.function(dot, (first.place, command), name, arguments, last),
+            OperandKind::Function(signature, own) => {
+                let call = Call { signature, own: *own, place: first.place, shown: command };
+                self.function(dot, &call, arguments, last)
+            }
             OperandKind::Chain(inner, names) => {
                 let value = self.operand(dot, inner)?;
-                self.at(first.place, first);
                 self.fields(value, names, dot, arguments, last)
             }
             OperandKind::Field(names) => self.fields(dot.clone(), names, dot, arguments, last),
@@ -218,38 +295,49 @@ impl<'t> Execution<'t> {
     fn function(
         &mut self,
         dot: &Value,
-        call: (usize, &'t dyn std::fmt::Display),
-        name: &str,
+        call: &Call<'t>,
         arguments: &'t [Operand],
         last: Option<Value>,
     ) -> Result<Value> {
-        if name == "and" || name == "or" {
+        let name = call.signature.0;
+        if call.own && (name == "and" || name == "or") {
             return self.short_circuit(dot, name == "or", arguments, last);
         }
-        let mut values = Vec::with_capacity(arguments.len() + 1);
-        let given = arguments.len() + usize::from(last.is_some());
-        if let Err(message) = functions::check_count(name, given) {
+        if let Err(message) = check_count(call.signature, arguments.len() + usize::from(last.is_some())) {
             return self.fail(message);
         }
+        let mut values = Vec::with_capacity(arguments.len() + 1);
+        let mut weight = 0;
         for (i, argument) in arguments.iter().enumerate() {
             let value = self.operand(dot, argument)?;
-            self.at(argument.place, argument);
-            let is_constant = matches!(argument.kind, OperandKind::Number(..) | OperandKind::Text(..));
-            match functions::convert(name, i, value, is_constant.then_some(argument)) {
+            weight += value.weight();
+            match convert(call.signature, i, value, Some(argument)) {
                 Ok(value) => values.push(value),
                 Err(message) => return self.fail(message),
             }
         }
         if let Some(value) = last {
-            match functions::convert(name, arguments.len(), value, None) {
+            weight += value.weight();
+            match convert(call.signature, arguments.len(), value, None) {
                 Ok(value) => values.push(value),
                 Err(message) => return self.fail(message),
             }
         }
-        self.at(call.0, call.1);
-        match functions::call(name, &values, self.context) {
-            Ok(value) => Ok(value),
-            Err(message) => self.fail(format!("error calling {name}: {message}")),
+        self.step(1 + weight / STEP_BYTES)?;
+        let own = if call.own { builtin::call(name, &values, self.context.labels()) } else { None };
+        match own.unwrap_or_else(|| self.context.call(name, &values)) {
+            Ok(value) if value.weight() > TEXT_BYTES_MAX => {
+                self.at(call.place, call.shown);
+                self.fail(format!("error calling {name}: the text is too long"))
+            }
+            Ok(value) => {
+                self.step(value.weight() / STEP_BYTES)?;
+                Ok(value)
+            }
+            Err(message) => {
+                self.at(call.place, call.shown);
+                self.fail(format!("error calling {name}: {message}"))
+            }
         }
     }
 
@@ -276,6 +364,7 @@ impl<'t> Execution<'t> {
 
     fn operand(&mut self, dot: &Value, operand: &'t Operand) -> Result<Value> {
         self.at(operand.place, operand);
+        self.step(1)?;
         Ok(match &operand.kind {
             OperandKind::Dot => dot.clone(),
             OperandKind::Nil => Value::Nil,
@@ -288,11 +377,18 @@ impl<'t> Execution<'t> {
                 let value = self.variable(name);
                 return self.fields(value, names, dot, &[], None);
             }
-            OperandKind::Function(name) => return self.function(dot, (operand.place, operand), name, &[], None),
-            OperandKind::Pipe(pipe) => return self.pipe(dot, pipe),
+            OperandKind::Function(signature, own) => {
+                let call = Call { signature, own: *own, place: operand.place, shown: operand };
+                return self.function(dot, &call, &[], None);
+            }
+            OperandKind::Pipe(pipe) => {
+                self.deeper()?;
+                let value = self.pipe(dot, pipe)?;
+                self.depth -= 1;
+                value
+            }
             OperandKind::Chain(inner, names) => {
                 let value = self.operand(dot, inner)?;
-                self.at(operand.place, operand);
                 return self.fields(value, names, dot, &[], None);
             }
         })
@@ -302,7 +398,7 @@ impl<'t> Execution<'t> {
         self.variables.iter().rev().find(|(n, _)| *n == name).map_or(Value::Nil, |(_, value)| value.clone())
     }
 
-    /// Members of maps, and methods of times; arguments go to the last.
+    /// Members of maps and objects, and methods; arguments go to the last.
     fn fields(
         &mut self,
         mut value: Value,
@@ -316,25 +412,49 @@ impl<'t> Execution<'t> {
             given.push(self.operand(dot, argument)?);
         }
         given.extend(last);
+        self.step(names.len() + given.iter().map(Value::weight).sum::<usize>() / STEP_BYTES)?;
         for (i, name) in names.iter().enumerate() {
-            let is_last = i + 1 == names.len();
-            value = match &value {
-                Value::Time(time) => match functions::time_method(time, name, if is_last { &given } else { &[] }) {
-                    Ok(value) => value,
-                    Err(message) => return self.fail(message),
-                },
-                _ if is_last && !given.is_empty() => {
-                    return self.fail(format!("{name} is not a method but has arguments"));
-                }
-                Value::Labels => {
-                    // A missing label is empty.
-                    Value::Text(self.context.labels().get(name).map_or_else(|| Rc::from(""), |v| Rc::from(v.as_str())))
-                }
-                Value::Map(map) => map.get(name).cloned().unwrap_or(Value::Nil),
-                Value::Nil => Value::Nil,
-                other => return self.fail(format!("can't evaluate field {name} in type {}", other.type_name())),
+            let given = if i + 1 == names.len() { given.as_slice() } else { &[] };
+            value = match self.member(&value, name, given) {
+                Ok(value) => value,
+                Err(message) => return self.fail(message),
             };
         }
         Ok(value)
     }
+
+    fn member(&self, value: &Value, name: &str, given: &[Value]) -> Result<Value, String> {
+        match value {
+            Value::Time(time) => return method::of_time(time, name, given),
+            Value::Duration(ns) => return method::of_duration(*ns, name, given),
+            Value::Object(object) => {
+                if let Some(result) = object.member(name, given) {
+                    return result.map_err(|message| format!("error calling {name}: {message}"));
+                }
+            }
+            _ => {}
+        }
+        if !given.is_empty() {
+            return Err(format!("{name} is not a method but has arguments"));
+        }
+        // A missing label is empty.
+        let text = |map: &BTreeMap<String, String>| {
+            Value::Text(map.get(name).map_or_else(|| Rc::from(""), |v| Rc::from(v.as_str())))
+        };
+        Ok(match &value.plain() {
+            Value::Labels => text(self.context.labels()),
+            Value::Texts(map) => text(map),
+            Value::Map(map) => map.get(name).cloned().unwrap_or(Value::Nil),
+            Value::Nil => Value::Nil,
+            _ => return Err(format!("can't evaluate field {name} in type {}", value.type_name())),
+        })
+    }
+}
+
+/// A call of a function: what it takes, whether it is the language's own, and how messages show it.
+struct Call<'t> {
+    signature: &'static Signature,
+    own: bool,
+    place: usize,
+    shown: &'t dyn std::fmt::Display,
 }

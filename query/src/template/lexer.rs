@@ -173,7 +173,8 @@ impl<'t> Lexer<'t> {
                 self.at += name.len();
                 Token::Word(name.to_owned())
             }
-            other => return Err(format!("unexpected {other:?} in command")),
+            other if other.is_ascii_graphic() => return Err(format!("unexpected \"{other}\" in command")),
+            other => return Err(format!("unrecognized character in action: U+{:04X}", u32::from(other))),
         })
     }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::ast::{Branch, Command, Node, Number, Operand, OperandKind, Pipe};
-use super::functions::is_function;
+use super::ast::{Branch, Command, Node, Number, Operand, OperandKind, Pipe, Source};
+use super::builtin;
 use super::lexer::{Placed, Token, tokens};
+use super::signature::Signature;
 
 /// How deep parentheses and blocks may nest.
 const DEPTH_MAX: usize = 64;
@@ -12,19 +13,27 @@ const DEPTH_MAX: usize = 64;
 /// The template itself, and those that it defines by name.
 pub(super) type Trees = (Vec<Node>, BTreeMap<String, Vec<Node>>);
 
-/// Reads a template; `name` shows in messages.
-pub(super) fn parse(name: &str, text: &str) -> Result<Trees, String> {
-    let message = |line: usize, what: &str| format!("template: {name}:{line}: {what}");
-    let tokens = tokens(text).map_err(|(line, what)| message(line, &what))?;
-    let mut parser =
-        Parser { tokens, at: 0, depth: 0, loops: 0, variables: vec!["$".to_owned()], defined: BTreeMap::new() };
+/// Reads a template that may call `functions` and finds `variables` set.
+pub(super) fn parse(source: &Source, functions: &[&'static [Signature]], variables: &[&str]) -> Result<Trees, String> {
+    let message = |line: usize, what: &str| format!("template: {}:{line}: {what}", source.name);
+    let tokens = tokens(&source.text).map_err(|(line, what)| message(line, &what))?;
+    let mut parser = Parser {
+        functions,
+        tokens,
+        at: 0,
+        depth: 0,
+        loops: 0,
+        variables: std::iter::once(&"$").chain(variables).map(|name| (*name).to_owned()).collect(),
+        defined: BTreeMap::new(),
+    };
     parser.template().map_err(|what| {
         let place = parser.tokens.get(parser.at.saturating_sub(1)).map_or(0, |placed| placed.place);
-        message(1 + text.get(..place).unwrap_or_default().matches('\n').count(), &what)
+        message(source.line_and_column(place).0, &what)
     })
 }
 
-struct Parser {
+struct Parser<'f> {
+    functions: &'f [&'static [Signature]],
     tokens: Vec<Placed>,
     at: usize,
     depth: usize,
@@ -44,7 +53,7 @@ enum Stop {
     Eof,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn peek(&self) -> &Token {
         self.tokens.get(self.at).map_or(&Token::End, |placed| &placed.token)
     }
@@ -309,8 +318,7 @@ impl Parser {
             Token::Word(word) => match word.as_str() {
                 "nil" => OperandKind::Nil,
                 "true" | "false" => OperandKind::Bool(word == "true"),
-                name if is_function(name) => OperandKind::Function(word),
-                name => return Err(format!("function {name:?} not defined")),
+                name => self.function(name).ok_or_else(|| format!("function {name:?} not defined"))?,
             },
             Token::Sign("(") => {
                 self.depth += 1;
@@ -327,6 +335,13 @@ impl Parser {
             other => return Err(unexpected(&other, context)),
         };
         self.fields(Operand { place, kind })
+    }
+
+    /// The caller's functions hide the language's own.
+    fn function(&self, name: &str) -> Option<OperandKind> {
+        let find = |signatures: &'static [Signature]| signatures.iter().find(|signature| signature.0 == name);
+        let given = self.functions.iter().copied().find_map(find).map(|found| OperandKind::Function(found, false));
+        given.or_else(|| find(builtin::SIGNATURES).map(|found| OperandKind::Function(found, true)))
     }
 
     /// Fields that follow without a space.
@@ -346,7 +361,7 @@ impl Parser {
                 OperandKind::Field(all)
             }
             OperandKind::Variable(name, _) => OperandKind::Variable(name, names),
-            OperandKind::Pipe(_) | OperandKind::Function(_) => OperandKind::Chain(Box::new(operand), names),
+            OperandKind::Pipe(_) | OperandKind::Function(..) => OperandKind::Chain(Box::new(operand), names),
             _ => return Err(format!("unexpected . after term {:?}", operand.to_string())),
         };
         Ok(Operand { place, kind })

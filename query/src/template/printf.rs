@@ -27,6 +27,7 @@ struct Flags {
 pub(super) fn sprintf(format: &str, arguments: &[Value], labels: &Labels) -> String {
     let mut out = String::new();
     let mut next = arguments.iter();
+    let mut reordered = false;
     let mut chars = format.chars().peekable();
     while let Some(c) = chars.next() {
         if c != '%' {
@@ -68,6 +69,9 @@ pub(super) fn sprintf(format: &str, arguments: &[Value], labels: &Labels) -> Str
             let precision = number(&mut chars).unwrap_or(0);
             flags.precision = usize::try_from(precision).ok().map(|p| p.min(WIDTH_MAX));
         }
+        if let Some(at) = index(&mut chars) {
+            (next, reordered) = (arguments.get(at..).unwrap_or_default().iter(), true);
+        }
         match chars.next() {
             None => out.push_str("%!(NOVERB)"),
             Some('%') => out.push('%'),
@@ -77,11 +81,23 @@ pub(super) fn sprintf(format: &str, arguments: &[Value], labels: &Labels) -> Str
             },
         }
     }
-    let extra: Vec<_> = next.map(|v| format!("{}={}", v.type_name(), v.show(labels))).collect();
+    let extra: Vec<_> = next.filter(|_| !reordered).map(|v| format!("{}={}", v.type_name(), v.show(labels))).collect();
     if !extra.is_empty() {
         out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
     }
     out
+}
+
+/// `[2]` before a verb: which argument it is for, from 0.
+fn index(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize> {
+    let mut ahead = chars.clone();
+    if ahead.next() != Some('[') {
+        return None;
+    }
+    let digits: String = ahead.by_ref().take_while(|c| *c != ']').take(6).collect();
+    let at = digits.parse::<usize>().ok()?.checked_sub(1)?;
+    *chars = ahead;
+    Some(at)
 }
 
 /// `Sprint`: a space between two arguments of which none is a text.
@@ -110,7 +126,14 @@ fn field(verb: char, flags: &Flags, value: &Value, labels: &Labels) -> String {
         ('v', Value::Text(text)) if flags.sharp => padded(flags, quote(text)),
         ('v', Value::Text(text)) | ('s', Value::Text(text)) => padded(flags, cut(flags, text)),
         ('v', other) => padded(flags, other.show(labels)),
-        ('s', Value::Time(_) | Value::Labels | Value::Map(_) | Value::List(_)) => padded(flags, value.show(labels)),
+        ('s', Value::Nil) => "%!s(<nil>)".to_owned(),
+        ('s', Value::Bool(_) | Value::Int(_) | Value::Long(_) | Value::Float(_)) => bad(),
+        ('s', other) => padded(flags, cut(flags, &other.show(labels))),
+        ('q' | 'd' | 'f' | 'x', Value::List(items)) => {
+            let fields: Vec<_> = items.iter().map(|item| field(verb, flags, item, labels)).collect();
+            format!("[{}]", fields.join(" "))
+        }
+        ('d', Value::Duration(ns)) => integer('d', flags, *ns),
         ('T', other) => padded(flags, other.type_name().to_owned()),
         ('q', Value::Text(text)) => padded(flags, quote(&cut(flags, text))),
         ('x' | 'X', Value::Text(text)) => {

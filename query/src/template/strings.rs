@@ -21,6 +21,25 @@ pub(super) fn title(text: &str) -> String {
     out
 }
 
+/// The first letter of each word in upper case, where an apostrophe or a point inside does not end a word;
+/// the rest as it is.
+pub(super) fn title_words(text: &str) -> String {
+    let (mut inside, mut joined) = (false, false);
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let is_letter = c.is_alphanumeric() || c == '_';
+        if is_letter && !inside {
+            out.extend(c.to_uppercase());
+        } else {
+            out.push(c);
+        }
+        // One mark between two letters joins them.
+        let joins = inside && !joined && matches!(c, '\'' | '’' | '.' | ':');
+        (inside, joined) = (is_letter || joins, joins);
+    }
+    out
+}
+
 /// Bytes `start..end` of a text, with a letter that is cut in two replaced.
 fn bytes(text: &str, start: usize, end: usize) -> Result<String, String> {
     match text.as_bytes().get(start..end) {

@@ -8,6 +8,20 @@ use super::*;
 struct Seen(BTreeMap<String, String>);
 
 impl Context for Seen {
+    fn dot(&self) -> Value {
+        Value::Labels
+    }
+
+    fn labels(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
+    fn call(&self, name: &str, arguments: &[Value]) -> Result<Value, String> {
+        loki::call(name, arguments, self)
+    }
+}
+
+impl loki::Record for Seen {
     fn labels(&self) -> &BTreeMap<String, String> {
         &self.0
     }
@@ -34,13 +48,13 @@ fn seen() -> Seen {
 
 #[track_caller]
 fn check(template: &str, text: &str) {
-    let rendered = Template::parse("line", template).and_then(|t| t.render(&seen()));
+    let rendered = Template::parse("line", template, &[loki::FUNCTIONS]).and_then(|t| t.render(&seen()));
     assert_eq!(rendered.as_deref(), Ok(text), "{template}");
 }
 
 #[track_caller]
 fn fails(template: &str, message: &str) {
-    let rendered = Template::parse("line", template).and_then(|t| t.render(&seen()));
+    let rendered = Template::parse("line", template, &[loki::FUNCTIONS]).and_then(|t| t.render(&seen()));
     assert_eq!(rendered, Err(format!("template: line:{message}")), "{template}");
 }
 
@@ -181,7 +195,7 @@ fn failures_are_told_as_go_does() {
     fails("{{trunc \"x\" .a}}", "1:8: executing \"line\" at <\"x\">: expected integer; found \"x\"");
     fails(
         "{{alignLeft (add 1 2) .a}}",
-        "1:12: executing \"line\" at <(add 1 2)>: wrong type for value; expected int; got int64",
+        "1:19: executing \"line\" at <2>: wrong type for value; expected int; got int64",
     );
     fails("{{upper}}", "1:2: executing \"line\" at <upper>: wrong number of args for upper: want 1 got 0");
     fails(
@@ -196,7 +210,7 @@ fn failures_are_told_as_go_does() {
     );
     fails(
         "{{define \"r\"}}{{template \"r\"}}{{end}}{{template \"r\"}}",
-        "1:25: executing \"line\" at <r>: exceeded maximum template depth (64)",
+        "1:25: executing \"r\" at <r>: exceeded maximum template depth (64)",
     );
     fails(
         "{{duration \"x\"}}",
@@ -204,7 +218,7 @@ fn failures_are_told_as_go_does() {
     );
     fails(
         "{{upper (fromJson __line__).nosuch}}",
-        "1:8: executing \"line\" at <(fromJson __line__).nosuch>: invalid value; expected string",
+        "1:18: executing \"line\" at <__line__>: invalid value; expected string",
     );
 }
 
@@ -230,13 +244,16 @@ fn malformed_templates_are_refused() {
 
 #[test]
 fn fields_are_known() {
-    let template =
-        Template::parse("x", "{{.a}}{{if .b}}{{range .c}}{{.d}}{{end}}{{else}}{{$.e}}{{end}}{{(fromJson .f).g}}")
-            .unwrap();
+    let template = Template::parse(
+        "x",
+        "{{.a}}{{if .b}}{{range .c}}{{.d}}{{end}}{{else}}{{$.e}}{{end}}{{(fromJson .f).g}}",
+        &[loki::FUNCTIONS],
+    )
+    .unwrap();
     assert_eq!(template.fields().collect::<Vec<_>>(), ["a", "b", "c", "d", "e", "f", "g"]);
-    assert_eq!(Template::parse("x", "{{ .a }}").unwrap().only_field(), Some("a"));
-    assert_eq!(Template::parse("x", "{{ .a.b }}").unwrap().only_field(), None);
-    assert_eq!(Template::parse("x", "{{.a}} ").unwrap().only_field(), None);
+    assert_eq!(Template::parse("x", "{{ .a }}", &[loki::FUNCTIONS]).unwrap().only_field(), Some("a"));
+    assert_eq!(Template::parse("x", "{{ .a.b }}", &[loki::FUNCTIONS]).unwrap().only_field(), None);
+    assert_eq!(Template::parse("x", "{{.a}} ", &[loki::FUNCTIONS]).unwrap().only_field(), None);
 }
 
 proptest! {
@@ -252,7 +269,7 @@ proptest! {
         " ",
     ], 0..24)) {
         let text = parts.concat();
-        if let Ok(template) = Template::parse("line", &text) {
+        if let Ok(template) = Template::parse("line", &text, &[loki::FUNCTIONS]) {
             let _ = template.render(&seen());
         }
     }

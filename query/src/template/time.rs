@@ -6,17 +6,18 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 
 /// A moment, and the zone that it is shown in.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Time {
+pub struct Time {
     /// Nanoseconds since 1970.
-    pub(super) ns: i64,
+    pub ns: i64,
     /// Seconds east of UTC.
-    pub(super) offset: i32,
+    pub offset: i32,
     /// The zone's short name.
-    pub(super) zone: String,
+    pub zone: String,
 }
 
 impl Time {
-    pub(super) fn utc(ns: i64) -> Self {
+    /// A moment in UTC.
+    pub fn utc(ns: i64) -> Self {
         Self { ns, offset: 0, zone: "UTC".to_owned() }
     }
 
@@ -33,12 +34,13 @@ impl Time {
         utc.checked_add_signed(chrono::TimeDelta::seconds(i64::from(self.offset))).unwrap_or(utc)
     }
 
-    pub(super) fn show(&self) -> String {
+    /// As Go prints it.
+    pub fn show(&self) -> String {
         self.format("2006-01-02 15:04:05.999999999 -0700 MST")
     }
 
     /// In a Go layout.
-    pub(super) fn format(&self, layout: &str) -> String {
+    pub fn format(&self, layout: &str) -> String {
         let civil = self.civil();
         let mut out = String::with_capacity(layout.len() + 10);
         let mut rest = layout;
@@ -102,6 +104,26 @@ impl Time {
             }
         };
         out.push_str(&text);
+    }
+
+    /// The same clock time so many years, months and days later; a day that the month does not have counts on.
+    pub(super) fn add_date(&self, years: i64, months: i64, days: i64) -> Option<Self> {
+        let civil = self.civil();
+        let month = i64::from(civil.year())
+            .checked_add(years)?
+            .checked_mul(12)?
+            .checked_add(i64::from(civil.month0()))?
+            .checked_add(months)?;
+        let first = NaiveDate::from_ymd_opt(
+            i32::try_from(month.div_euclid(12)).ok()?,
+            u32::try_from(month.rem_euclid(12)).ok()? + 1,
+            1,
+        )?;
+        let days = days.checked_add(i64::from(civil.day0()))?;
+        let date = first.checked_add_signed(chrono::TimeDelta::try_days(days)?)?;
+        let offset = chrono::TimeDelta::seconds(i64::from(self.offset));
+        let ns = date.and_time(civil.time()).checked_sub_signed(offset)?.and_utc().timestamp_nanos_opt()?;
+        Some(Self { ns, ..self.clone() })
     }
 
     /// Reads a time in a Go layout; without an offset in the text, `local` says the zone of a civil time.

@@ -8,7 +8,7 @@ use regex::Regex;
 
 use super::error_kind::TEMPLATE;
 use super::row::Row;
-use crate::template::{Context, Template};
+use crate::template::{Context, Template, Value, loki};
 
 /// What a template sees of a row.
 pub(crate) struct Seen {
@@ -29,6 +29,20 @@ impl Seen {
 }
 
 impl Context for Seen {
+    fn dot(&self) -> Value {
+        Value::Labels
+    }
+
+    fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
+    fn call(&self, name: &str, arguments: &[Value]) -> Result<Value, String> {
+        loki::call(name, arguments, self)
+    }
+}
+
+impl loki::Record for Seen {
     fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::error_kind::TEMPLATE;
 use super::row::{ERROR_DETAILS_LABEL, ERROR_LABEL, PRESERVE_ERROR_LABEL, Row};
 use crate::logql::ast::{LabelChoice, LabelFormat, LabelFormatValue};
-use crate::template::Template;
+use crate::template::{Template, loki};
 
 /// `| drop`.
 pub(crate) fn drop_labels(row: &mut Row<'_>, choices: &[LabelChoice]) {
@@ -76,7 +76,7 @@ impl LabelFormatter {
             let source = match &format.value {
                 LabelFormatValue::Rename(source) => Source::Label(source.clone()),
                 LabelFormatValue::Template(text) => Source::Template(
-                    Template::parse("label", text)
+                    Template::parse("label", text, &[loki::FUNCTIONS])
                         .map_err(|error| format!("invalid template for label '{name}': {error}"))?,
                 ),
             };

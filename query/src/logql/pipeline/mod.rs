@@ -23,7 +23,7 @@ mod sanitize;
 use super::ast::{LabelChoice, Stage};
 use super::error::ParseError;
 use super::format::stage_line;
-use crate::template::Template;
+use crate::template::{Template, loki};
 use demand::Demand;
 use json::JsonExpressions;
 use label_filter::Condition;
@@ -215,7 +215,7 @@ fn step(stage: &Stage) -> Result<Step, ParseError> {
         Stage::Unpack => Ok(Step::Unpack),
         Stage::Decolorize => Ok(Step::Decolorize),
         Stage::LabelFilter(filter) => Condition::new(filter).map(Step::Filter),
-        Stage::LineFormat(template) => Template::parse("line", template)
+        Stage::LineFormat(template) => Template::parse("line", template, &[loki::FUNCTIONS])
             .map(Step::FormatLine)
             .map_err(|error| format!("invalid line template: {error}")),
         Stage::LabelFormat(formats) => LabelFormatter::new(formats).map(Step::FormatLabels),

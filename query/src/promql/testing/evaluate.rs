@@ -11,17 +11,49 @@ use super::store::MemorySource;
 use crate::budget::{Budget, MemoryPool};
 use crate::promql::ast::Expr;
 use crate::promql::eval::{self, Options, Query, Value};
+use crate::promql::parser;
+use crate::promql::source::Source;
 
 /// The evaluator with what it needs.
-pub(super) struct Evaluator {
+#[derive(Debug)]
+pub struct Evaluator {
     threads: ThreadPool,
     memory: Arc<MemoryPool>,
 }
 
 impl Evaluator {
-    pub(super) fn new() -> Result<Self, String> {
+    /// With threads of its own.
+    ///
+    /// # Errors
+    /// When there are no threads to be had.
+    pub fn new() -> Result<Self, String> {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().map_err(|error| error.to_string())?;
         Ok(Self { threads, memory: MemoryPool::new(1 << 30, 1 << 30) })
+    }
+
+    /// The vector that an expression gives at a time (milliseconds since 1970); a scalar is a sample without labels.
+    /// `subquery_step` is that of subqueries that say none.
+    ///
+    /// # Errors
+    /// When the expression is malformed or fails, or gives neither vector nor scalar.
+    pub fn instant(
+        &self,
+        source: &dyn Source,
+        text: &str,
+        at: i64,
+        subquery_step: i64,
+    ) -> Result<Vec<eval::Sample>, String> {
+        let expr = parser::parse(text).map_err(|error| error.to_string())?;
+        let options = Options { subquery_step_ms: subquery_step.max(1), ..Options::default() };
+        let query = Query { text, expr, start: at, end: at, step: None, options };
+        let budget = Budget::new(&self.memory, Duration::from_secs(60));
+        match eval::evaluate(&query, source, &self.threads, &budget).map_err(|error| error.to_string())?.value {
+            Value::Vector(samples) => Ok(samples),
+            Value::Scalar(time, value) => {
+                Ok(vec![eval::Sample { labels: Arc::default(), time, point: eval::Point::Float(value) }])
+            }
+            _ => Err("rule result is not a vector or scalar".to_owned()),
+        }
     }
 
     /// Evaluates a query whose text is `text`.

@@ -3,6 +3,8 @@
 //! Flow: script -> commands (`script`, `series`) -> samples in memory (`store`, `nhcb`) -> answers (`evaluate`) ->
 //! comparison (`compare`). As in Prometheus, every instant query is asked again as a range query around its time, and
 //! with its time written into it at other times (`at`).
+//!
+//! Unit tests of rules use the same parts: series in this notation, kept in memory, and asked at a time.
 
 mod answer;
 mod at;
@@ -17,5 +19,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use evaluate::Evaluator;
 pub use run::{Report, run};
-pub use store::MemorySource;
+pub use series::{parse_histogram, parse_metric};
+pub use store::{MemorySource, Until};

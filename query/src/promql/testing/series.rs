@@ -46,8 +46,22 @@ pub(super) fn parse_series(line: &str) -> Result<Series, String> {
     Ok(Series { labels, items })
 }
 
+/// Parses one histogram, as `{{count:2 sum:3 buckets:[2]}}`.
+///
+/// # Errors
+/// What is wrong with how it is written.
+pub fn parse_histogram(text: &str) -> Result<Histogram, String> {
+    let mut rest = Text { rest: text.trim() };
+    let (histogram, _) = rest.histogram()?;
+    rest.end()?;
+    Ok(histogram)
+}
+
 /// Parses `metric{labels}`; labels with an empty value do not count.
-pub(super) fn parse_metric(text: &str) -> Result<Labels, String> {
+///
+/// # Errors
+/// What is wrong with how it is written.
+pub fn parse_metric(text: &str) -> Result<Labels, String> {
     let matchers = parse_selector(text.trim()).map_err(|error| error.to_string())?;
     if let Some(other) = matchers.iter().find(|matcher| matcher.op != MatchOp::Equal) {
         return Err(format!("label {} of a series is given with {}", other.name, other.op.as_str()));

@@ -9,9 +9,10 @@ use storage::metrics::{Histogram, ResetHint, is_stale};
 
 use super::nhcb;
 use super::script::{Load, LoadedSeries};
-use super::series::Item;
+use super::series::{Item, parse_series};
 use crate::error::QueryError;
 use crate::promql::ast::Matcher;
+use crate::promql::eval::Point;
 use crate::promql::histogram::detect_reset;
 use crate::promql::source::{Samples, SeriesSet, Source};
 
@@ -57,6 +58,33 @@ impl MemorySource {
         }
         self.series.values_mut().for_each(|samples| set_hints(samples));
         Ok(())
+    }
+
+    /// Puts a series in, written as in scripts: its first value at `start`, and the next ones every `step` milliseconds.
+    ///
+    /// # Errors
+    /// What is wrong with how it is written.
+    pub fn load_series(&mut self, series: &str, values: &str, start: i64, step: i64) -> Result<(), String> {
+        let series = parse_series(&format!("{} {}", series.trim(), values.trim()))?;
+        for (at, item) in series.items.iter().enumerate() {
+            let value = match item {
+                Item::Omitted => continue,
+                Item::Float(value) => Value::Float(*value),
+                Item::Histogram { histogram, .. } => Value::Histogram(Arc::new(histogram.as_ref().clone())),
+            };
+            self.put(&series.labels, Sample { timestamp: start + at as i64 * step, start: 0, value });
+        }
+        self.series.get_mut(&series.labels).into_iter().for_each(|samples| set_hints(samples));
+        Ok(())
+    }
+
+    /// Puts one sample in, such as a rule records it.
+    pub fn record(&mut self, labels: &Labels, timestamp: i64, point: &Point) {
+        let value = match point {
+            Point::Float(value) => Value::Float(*value),
+            Point::Histogram(histogram) => Value::Histogram(Arc::clone(histogram)),
+        };
+        self.put(labels, Sample { timestamp, start: 0, value });
     }
 
     fn put(&mut self, labels: &Labels, sample: Sample) {
@@ -115,6 +143,21 @@ impl Source for MemorySource {
             selected.samples.push(columns(within));
         }
         Ok(Box::new(selected))
+    }
+}
+
+/// What a source has up to a time, as it was when that time had come.
+#[derive(Debug, Clone, Copy)]
+pub struct Until<'s> {
+    /// The source.
+    pub source: &'s MemorySource,
+    /// The last moment that counts, in milliseconds since 1970.
+    pub end: i64,
+}
+
+impl Source for Until<'_> {
+    fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Box<dyn SeriesSet + '_>, QueryError> {
+        self.source.select(matchers, start, end.min(self.end))
     }
 }
 
