@@ -11,6 +11,7 @@ use query::cache::AnswerCache;
 use storage::{Clock, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::alert::ruler::Ruler;
 use crate::config::{Config, MemoryShares};
 use crate::error::{ApiError, Kind};
 use crate::scrape::ScrapeManager;
@@ -36,6 +37,7 @@ pub(crate) struct AppState {
     pub(crate) deltas: DeltaAccumulator,
     house: OnceLock<House>,
     scrape: OnceLock<Arc<ScrapeManager>>,
+    ruler: OnceLock<Arc<Ruler>>,
     /// Why the server is not ready; empty when it is.
     not_ready: Mutex<String>,
 }
@@ -95,14 +97,15 @@ impl AppState {
             stats: ServerStats::default(),
             house: OnceLock::new(),
             scrape: OnceLock::new(),
+            ruler: OnceLock::new(),
             not_ready: Mutex::new("starting: opening the data folder and replaying the journal".to_owned()),
         }
     }
 
-    /// From here on requests are answered.
+    /// From here on requests are answered. It is ready with [`Self::watches`].
     pub(crate) fn open(&self, house: House) {
         if self.house.set(house).is_ok() {
-            self.set_not_ready("");
+            self.set_not_ready("starting: reading rules");
         }
     }
 
@@ -118,6 +121,21 @@ impl AppState {
     /// `Unavailable` until the data folder is open.
     pub(crate) fn scrape(&self) -> Result<&Arc<ScrapeManager>, ApiError> {
         self.scrape.get().ok_or_else(|| ApiError::new(Kind::Unavailable, self.not_ready().unwrap_or_default()))
+    }
+
+    /// From here on rules can be asked about: all is ready.
+    pub(crate) fn watches(&self, ruler: Arc<Ruler>) {
+        if self.ruler.set(ruler).is_ok() {
+            self.set_not_ready("");
+        }
+    }
+
+    /// What is watched.
+    ///
+    /// # Errors
+    /// `Unavailable` until the rules are read.
+    pub(crate) fn ruler(&self) -> Result<&Arc<Ruler>, ApiError> {
+        self.ruler.get().ok_or_else(|| ApiError::new(Kind::Unavailable, self.not_ready().unwrap_or_default()))
     }
 
     /// From here on `/ready` says 503. Requests that are still coming in on open connections are answered.

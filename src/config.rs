@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     /// Where the HTTP API listens.
     pub(crate) http: Address,
+    /// Where people see this server, for links; `auto` is the address of the HTTP API.
+    pub(crate) external_url: OrAuto<String>,
     /// Where OTLP/HTTP listens, besides the HTTP API.
     pub(crate) otlp_http: OrOff<Address>,
     /// Where OTLP/gRPC listens.
@@ -54,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) storage: StorageConfig,
     /// What is asked.
     pub(crate) query: QueryConfig,
+    /// What is watched.
+    pub(crate) rules: RulesConfig,
 }
 
 /// What the server says about itself.
@@ -156,11 +160,34 @@ pub(crate) struct QueryConfig {
     pub(crate) tails_max: usize,
 }
 
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RulesConfig {
+    /// A folder of Prometheus's rule files.
+    pub(crate) folder: OrOff<FilePath>,
+    /// A folder of Loki's rule files.
+    pub(crate) logql_folder: OrOff<FilePath>,
+    /// The tenant whose data the rules of files are about.
+    pub(crate) tenant: String,
+    /// How often a group is evaluated that does not say so.
+    pub(crate) interval: Span,
+    /// As of how long before its time a group is evaluated that does not say so.
+    pub(crate) query_offset: Span,
+    /// An evaluation that takes longer is ended.
+    pub(crate) timeout: Span,
+    /// Rules that are evaluated at once.
+    pub(crate) concurrent_max: usize,
+    /// How often the notifier is told of what goes on firing.
+    pub(crate) resend: Span,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             data: PathBuf::from("farol-data"),
             http: Address::from(([127, 0, 0, 1], 7600)),
+            external_url: OrAuto::Auto,
             otlp_http: OrOff::Set(Address::from(([127, 0, 0, 1], 4318))),
             otlp_grpc: OrOff::Set(Address::from(([127, 0, 0, 1], 4317))),
             allow_unauthenticated: false,
@@ -173,6 +200,7 @@ impl Default for Config {
             otlp_metrics: OtlpMetricsConfig::default(),
             storage: StorageConfig::default(),
             query: QueryConfig::default(),
+            rules: RulesConfig::default(),
         }
     }
 }
@@ -235,6 +263,21 @@ impl Default for QueryConfig {
     }
 }
 
+impl Default for RulesConfig {
+    fn default() -> Self {
+        Self {
+            folder: OrOff::Off,
+            logql_folder: OrOff::Off,
+            tenant: Tenant::default().as_str().to_owned(),
+            interval: Span(Duration::from_secs(60)),
+            query_offset: Span(Duration::ZERO),
+            timeout: Span(Duration::from_secs(30)),
+            concurrent_max: 8,
+            resend: Span(Duration::from_secs(60)),
+        }
+    }
+}
+
 /// The total of memory, split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MemoryShares {
@@ -258,6 +301,16 @@ impl MemoryConfig {
             ingest_bytes: share(self.ingest_percent),
             query_bytes: share(self.query_percent),
             cache_bytes: share(self.cache_percent),
+        }
+    }
+}
+
+impl Config {
+    /// Where people see this server; `own` is where it answers over HTTP.
+    pub(crate) fn external_url(&self, own: Address) -> String {
+        match &self.external_url {
+            OrAuto::Auto => format!("http://{own}"),
+            OrAuto::Set(url) => url.trim_end_matches('/').to_owned(),
         }
     }
 }
@@ -372,6 +425,8 @@ impl Config {
             ("storage.memtable_age", storage.memtable_age),
             ("query.timeout", query.timeout),
             ("ingest.body_timeout", ingest.body_timeout),
+            ("rules.timeout", self.rules.timeout),
+            ("rules.resend", self.rules.resend),
         ] {
             wrong(value.0.is_zero(), format!("{name}: must be longer than 0"));
         }
@@ -382,6 +437,14 @@ impl Config {
         self.otlp_metrics.mistakes().into_iter().for_each(|what| wrong(true, what));
         if let Err(why) = Tenant::new(&self.scrape.tenant) {
             wrong(true, format!("scrape.tenant: {why}"));
+        }
+        if let Err(why) = Tenant::new(&self.rules.tenant) {
+            wrong(true, format!("rules.tenant: {why}"));
+        }
+        wrong(self.rules.interval.0 < Duration::from_secs(1), "rules.interval: must be at least 1s".to_owned());
+        if let OrAuto::Set(url) = &self.external_url {
+            let is_url = url.starts_with("http://") || url.starts_with("https://");
+            wrong(!is_url, format!("external_url: {url} is no URL of HTTP"));
         }
         if let Err(why) = self.scrape.load(self.http) {
             wrong(true, format!("scrape.config: {why}"));

@@ -1,7 +1,6 @@
 //! Farol: logs, metrics and traces in one binary. Arguments -> configuration -> [`server::run`] or a client
 //! command -> exit code.
 
-#[allow(dead_code, unused_imports, reason = "the rules that make alerts follow")]
 mod alert;
 mod api;
 mod app;

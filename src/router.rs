@@ -10,7 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tower_http::compression::CompressionLayer;
 
-use crate::api::{admin, buildinfo, export, health, loki, metrics, probes, prometheus, push, sql};
+use crate::api::{admin, buildinfo, export, health, loki, metrics, probes, prometheus, push, rules, sql};
 use crate::app::App;
 use crate::listen::grpc;
 use crate::telemetry;
@@ -71,6 +71,22 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/api/prom/label/{name}/values", get(loki::label_values))
         .route("/loki/api/v1/tail", get(loki::tail))
         .route("/loki/api/v1/format_query", get(loki::format_query).post(loki::format_query))
+        // Rules.
+        .route("/loki/api/v1/rules", get(rules::loki::list))
+        .route(
+            "/loki/api/v1/rules/{namespace}",
+            get(rules::loki::list_namespace).post(rules::loki::put).delete(rules::loki::delete_namespace),
+        )
+        .route("/loki/api/v1/rules/{namespace}/{group}", get(rules::loki::get).delete(rules::loki::delete))
+        .route("/api/prom/rules", get(rules::loki::list))
+        .route(
+            "/api/prom/rules/{namespace}",
+            get(rules::loki::list_namespace).post(rules::loki::put).delete(rules::loki::delete_namespace),
+        )
+        .route("/api/prom/rules/{namespace}/{group}", get(rules::loki::get).delete(rules::loki::delete))
+        .route("/farol/api/v1/rules", get(rules::farol::list).put(rules::farol::put).delete(rules::farol::delete))
+        .route("/farol/api/v1/rules/{id}", get(rules::farol::get))
+        .route("/farol/api/v1/rules/{id}/explain", get(rules::explain::explain))
         // Prometheus's API.
         .nest("/api/v1", prometheus_api())
         .nest("/prometheus/api/v1", prometheus_api());
@@ -91,6 +107,8 @@ fn prometheus_api() -> Router<App> {
         .route("/targets/metadata", get(prometheus::scraped::metadata))
         .route("/scrape_pools", get(prometheus::scraped::pools))
         .route("/status/config", get(prometheus::scraped::config))
+        .route("/rules", get(rules::prometheus::rules))
+        .route("/alerts", get(rules::prometheus::alerts))
         .fallback(prometheus::not_found)
 }
 

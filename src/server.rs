@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, AppState, House, Places};
 use crate::cli::ServeArgs;
 use crate::config::{self, Address, Config};
-use crate::{listen, router, scraping, telemetry};
+use crate::{alert, listen, router, scraping, telemetry};
 
 /// How long a query may wait for its turn.
 const QUERY_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -56,6 +56,7 @@ async fn run(config: Config, machine_bytes: u64) -> anyhow::Result<()> {
         () = signals.stop() => return Ok(()),
     }
     app.scrapes(scraping::start(&app, http, stop.clone())?);
+    app.watches(alert::start(&app, http, stop.clone()).await?);
     tracing::info!(%http, data = %app.config.data.display(), "ready");
 
     while let Wanted::Reload = signals.next().await {
@@ -77,7 +78,7 @@ async fn run(config: Config, machine_bytes: u64) -> anyhow::Result<()> {
 /// # Errors
 /// What is wrong; then all goes on as before.
 pub(crate) async fn reload(app: &App) -> Result<(), String> {
-    let reloaded = scraping::reload(app).await;
+    let reloaded = scraping::reload(app).await.and(alert::reload(app).await);
     app.stats.reloaded(reloaded.is_ok(), app.clock.now_ns());
     match &reloaded {
         Ok(()) => tracing::info!("settings were read again"),
@@ -134,6 +135,9 @@ async fn close(app: &App, doors: &mut JoinSet<()>) {
     let finished = async {
         if let Ok(scrape) = app.scrape() {
             scrape.ended().await;
+        }
+        if let Ok(ruler) = app.ruler() {
+            ruler.ended().await;
         }
         while doors.join_next().await.is_some() {}
     };

@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use storage::Stats;
 
+use crate::alert::ruler::Ruler;
 use crate::api::push::Door;
 use crate::app::App;
 use crate::telemetry::{Histogram, ServerStats};
@@ -43,6 +44,9 @@ pub(crate) async fn render(State(app): State<App>) -> Response {
         page.gauge("farol_ingest_in_flight_bytes", "Bytes of requests that are being taken in.", &[bare(in_flight)]);
         let memory = house.engine.memory_used() as f64;
         page.gauge("farol_query_memory_bytes", "Bytes that running queries hold.", &[bare(memory)]);
+    }
+    if let Ok(ruler) = app.ruler() {
+        rules(&mut page, ruler);
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
 }
@@ -117,6 +121,41 @@ fn queries(page: &mut Page, stats: &ServerStats) {
         ("farol_query_read_bytes_total", "Bytes of text that queries read.", &queries.bytes_read),
     ] {
         page.counter(name, help, &[bare(read(counter))]);
+    }
+}
+
+fn rules(page: &mut Page, ruler: &Ruler) {
+    let stats = &ruler.stats;
+    for (name, help, counter) in [
+        ("farol_rule_evaluations_total", "Evaluations of rules.", &stats.evaluations),
+        ("farol_rule_evaluation_failures_total", "Evaluations of rules that failed.", &stats.failures),
+        ("farol_rule_group_runs_total", "Runs of groups of rules.", &stats.runs),
+        ("farol_rule_group_runs_late_total", "Runs that began more than 5 s after their time.", &stats.late),
+        ("farol_rule_group_runs_missed_total", "Runs that fell out: the one before took too long.", &stats.missed),
+        ("farol_rule_samples_total", "Samples that rules wrote.", &stats.samples),
+        ("farol_rule_alert_transitions_total", "Changes of the state of alerts.", &stats.transitions),
+        (
+            "farol_rule_commit_failures_total",
+            "Changes that could not be kept; they are tried again.",
+            &stats.commit_failures,
+        ),
+    ] {
+        page.counter(name, help, &[bare(read(counter))]);
+    }
+    let ((groups, rules), (pending, firing)) = (ruler.counts(), ruler.alert_counts());
+    page.gauge("farol_rule_groups", "Groups of rules.", &[bare(groups as f64)]);
+    page.gauge("farol_rules", "Rules.", &[bare(rules as f64)]);
+    let alerts = [("state=\"pending\"", pending), ("state=\"firing\"", firing)];
+    let alerts = alerts.map(|(labels, count)| (labels.to_owned(), count as f64));
+    page.gauge("farol_rule_alerts", "Alerts, by state.", &alerts);
+    page.gauge("farol_rule_files_broken", "Rule files that are broken.", &[bare(read(&stats.broken_files))]);
+    for (name, help, histogram) in [
+        ("farol_rule_group_lag_seconds", "How long after its time a run began.", &stats.lag),
+        ("farol_rule_group_duration_seconds", "How long a run of a group took.", &stats.run_duration),
+        ("farol_rule_duration_seconds", "How long an evaluation of a rule took.", &stats.rule_duration),
+    ] {
+        page.head(name, help, "histogram");
+        page.histogram(name, "", histogram);
     }
 }
 

@@ -10,4 +10,5 @@ pub(crate) mod params;
 pub(crate) mod probes;
 pub(crate) mod prometheus;
 pub(crate) mod push;
+pub(crate) mod rules;
 pub(crate) mod sql;

@@ -142,6 +142,11 @@ impl ScrapeManager {
         targets.filter(|t| is_wanted(&t.public)).map(|t| (t.public.clone(), t.metadata())).collect()
     }
 
+    /// Labels that tell this server apart, for alerts.
+    pub(crate) fn external_labels(&self) -> LabelMap {
+        self.state().config.external_labels.clone()
+    }
+
     /// The settings as YAML; every secret is hidden.
     pub(crate) fn config_yaml(&self) -> String {
         let config = Arc::clone(&self.state().config);

@@ -131,6 +131,10 @@ impl Server {
         answer(headers.iter().fold(request, |r, (k, v)| r.header(*k, *v)).send(body.as_ref()))
     }
 
+    pub(crate) fn delete(&self, path: &str) -> Answer {
+        answer(self.agent.delete(format!("{}{path}", self.url)).call())
+    }
+
     pub(crate) fn post_json(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
         self.post(path, "application/json", headers, body.to_string())
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+mod alerts;
 mod delete;
 mod harness;
 mod lifecycle;

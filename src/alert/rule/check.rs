@@ -114,6 +114,7 @@ pub(crate) fn check_group(
         limit: group.limit.unwrap_or(0),
         language,
         rules,
+        yaml: Arc::new(group.clone()),
     })
 }
 

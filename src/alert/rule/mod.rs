@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use check::{check_group, parse_file, parse_group};
+pub(crate) use check::{parse_file, parse_group};
 pub(crate) use expression::Query;
-pub(crate) use yaml::{FileYaml, GroupYaml, RuleYaml, SilentSourceYaml};
+pub(crate) use yaml::GroupYaml;
 
 /// What is wrong with a rule file: every mistake, with its line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +106,8 @@ pub(crate) struct RuleGroup {
     pub(crate) language: Language,
     /// In order.
     pub(crate) rules: Vec<Arc<Rule>>,
+    /// As it was written.
+    pub(crate) yaml: Arc<GroupYaml>,
 }
 
 /// A rule.
