@@ -4,6 +4,7 @@
 //! `docs/configuration.md` describes every key; a test holds it against the tree, so that neither can go without
 //! the other.
 
+mod kept;
 mod load;
 mod machine;
 mod otlp_metrics;
@@ -17,6 +18,7 @@ use storage::Tenant;
 
 use crate::scrape::{ScrapeConfig, ScrapeConfigError};
 
+pub(crate) use kept::{Downsample, TenantKept};
 pub(crate) use load::load;
 pub(crate) use machine::memory_total_bytes;
 pub(crate) use otlp_metrics::{DeltaMode, OtlpMetricsConfig};
@@ -132,6 +134,10 @@ pub(crate) struct StorageConfig {
     pub(crate) retention: OrOff<Span>,
     /// All segments together; the oldest are deleted first.
     pub(crate) size_max: OrOff<Size>,
+    /// Tenants of which something else is kept.
+    pub(crate) tenants: Vec<TenantKept>,
+    /// Old days of metrics that keep fewer samples.
+    pub(crate) downsample: Vec<Downsample>,
     /// Records in memory before they are written to segments.
     pub(crate) memtable_size: Size,
     /// Longest time that a record waits in memory before it is written to a segment.
@@ -242,6 +248,8 @@ impl Default for StorageConfig {
         Self {
             retention: OrOff::Off,
             size_max: OrOff::Off,
+            tenants: Vec::new(),
+            downsample: Vec::new(),
             memtable_size: Size(88 << 20),
             memtable_age: Span(Duration::from_secs(300)),
             journal_file_size: Size(32 << 20),
@@ -354,6 +362,12 @@ impl Config {
             journal_file_bytes: storage.journal_file_size.0,
             retention: storage.retention.set().map(|span| span.0),
             size_bytes_max: storage.size_max.set().map(|size| size.0),
+            tenants: storage
+                .tenants
+                .iter()
+                .filter_map(|own| Some((storage::Tenant::new(&own.tenant).ok()?, own.kept(storage.retention))))
+                .collect(),
+            downsampling: storage.downsample.iter().map(Downsample::rule).collect(),
             idempotency_window: storage.idempotency_window.0,
             // The other half is for answers.
             cache_bytes: memory.cache_bytes / 2,
@@ -449,6 +463,8 @@ impl Config {
         if let Err(why) = self.scrape.load(self.http) {
             wrong(true, format!("scrape.config: {why}"));
         }
+        let of_rules = storage.tenants.iter().flat_map(TenantKept::mistakes);
+        of_rules.chain(storage.downsample.iter().filter_map(Downsample::mistake)).for_each(|what| wrong(true, what));
         if let OrOff::Set(span) = storage.retention {
             wrong(span.0 < Duration::from_secs(3600), format!("storage.retention: {span} is too short: at least 1h"));
         }

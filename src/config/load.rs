@@ -125,6 +125,8 @@ fn typed(default: &Value, text: &str) -> Value {
     let read = match default {
         Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
         Value::Integer(_) => text.parse().ok().map(Value::Integer),
+        // A list, as the file has it.
+        Value::Array(_) => format!("list = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("list")),
         _ => None,
     };
     read.unwrap_or_else(|| Value::String(text.to_owned()))
@@ -210,6 +212,24 @@ mod tests {
         let mut on_disk = tempfile::NamedTempFile::new().unwrap();
         on_disk.write_all(file.as_bytes()).unwrap();
         load(Some(on_disk.path()), pairs(environment), &pairs(flags), 8 << 30)
+    }
+
+    #[test]
+    fn lists_of_rules_are_read() {
+        let file = "[storage]\nretention = \"90d\"\ndownsample = [{ after = \"30d\", resolution = \"5m\" }]\n";
+        let own =
+            "[{ tenant = \"a\", retention = \"7d\" }, { tenant = \"b\", retention = \"off\", size_max = \"1GiB\" }]";
+        let config = load_text(file, &[("FAROL_STORAGE_TENANTS", own)], &[]).unwrap().config;
+        let store = config.store(&config.memory.shares(8 << 30));
+        assert_eq!(store.downsampling[0].resolution_ms, 300_000);
+        let days = |kept: &storage::Kept| kept.retention.map(|span| span.as_secs() / 86_400);
+        let kept: Vec<_> =
+            store.tenants.iter().map(|(t, kept)| (t.as_str(), days(kept), kept.size_bytes_max)).collect();
+        assert_eq!(kept, [("a", Some(7), None), ("b", None, Some(1 << 30))]);
+        let file =
+            "[storage]\ndownsample = [{ after = \"1d\", resolution = \"7m\" }]\ntenants = [{ tenant = \"/\" }]\n";
+        let mistakes = load_text(file, &[], &[]).unwrap_err().0;
+        assert_eq!(mistakes.len(), 2, "{mistakes:?}");
     }
 
     #[test]

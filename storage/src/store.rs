@@ -31,6 +31,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::batch::LogBatch;
 use crate::catalog::{Catalog, KeyUse, key_hash};
 use crate::clock::Clock;
+use crate::compact::Downsampling;
 use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::journal::{Batch, FrameEncoder, FrameInput};
@@ -71,12 +72,26 @@ pub struct StoreConfig {
     pub retention: Option<Duration>,
     /// Above this many bytes in segments the oldest are removed.
     pub size_bytes_max: Option<u64>,
+    /// What is kept of tenants that have rules of their own: their retention takes the place of the one above, their size
+    /// is a part of the one above.
+    pub tenants: BTreeMap<Tenant, Kept>,
+    /// Days of metrics that are over for so long keep fewer samples.
+    pub downsampling: Vec<Downsampling>,
     /// How long a batch's idempotency key is remembered.
     pub idempotency_window: Duration,
     /// Memory for parts of index files that queries ask for again and again.
     pub cache_bytes: u64,
     /// How often retention, old memtables and old keys are looked at.
     pub maintenance_interval: Duration,
+}
+
+/// How much is kept of a tenant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Segments whose newest record is older are removed; `None` keeps them.
+    pub retention: Option<Duration>,
+    /// Above this many bytes in the tenant's segments its oldest are removed.
+    pub size_bytes_max: Option<u64>,
 }
 
 impl StoreConfig {
@@ -91,6 +106,8 @@ impl StoreConfig {
             journal_file_bytes: 32 << 20,
             retention: None,
             size_bytes_max: None,
+            tenants: BTreeMap::new(),
+            downsampling: Vec::new(),
             idempotency_window: Duration::from_secs(24 * 3600),
             cache_bytes: 64 << 20,
             maintenance_interval: Duration::from_secs(5),

@@ -15,7 +15,13 @@ use crate::error::StorageError;
 
 /// Version of the tables. A change that older code cannot read raises it, and comes with a migration from each
 /// version before.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+
+/// From version 1, which knew no coarse samples.
+const TO_VERSION_2: &str = "
+ALTER TABLE segments ADD COLUMN resolution_ms INTEGER NOT NULL DEFAULT 0;
+UPDATE schema SET version = 2;
+";
 
 /// Every commit is synced, and is written back at once by the code that commits; SQLite's own schedule would only do
 /// it again.
@@ -45,6 +51,7 @@ CREATE TABLE segments (
     flush_part INTEGER NOT NULL,
     flush_parts INTEGER NOT NULL,
     replaces TEXT NOT NULL,
+    resolution_ms INTEGER NOT NULL DEFAULT 0,
     checksum INTEGER NOT NULL
 );
 CREATE TABLE dropped (id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, day INTEGER NOT NULL, checksum INTEGER NOT NULL);
@@ -137,6 +144,9 @@ async fn check(connection: &mut SqliteConnection, path: &Path, or_make: bool) ->
         ))));
     }
     if or_make {
+        if version < 2 {
+            migrate(connection).await.map_err(sqlite)?;
+        }
         sqlx::raw_sql(deletions::SCHEMA).execute(&mut *connection).await.map_err(sqlite)?;
         sqlx::raw_sql(metadata::SCHEMA).execute(&mut *connection).await.map_err(sqlite)?;
         sqlx::raw_sql(documents::SCHEMA).execute(&mut *connection).await.map_err(sqlite)?;
@@ -151,6 +161,12 @@ async fn check(connection: &mut SqliteConnection, path: &Path, or_make: bool) ->
         Err(RowError::Damaged(reason)) => Err(Unusable::Damaged(reason)),
         Err(RowError::Sqlite(e)) => Err(unusable(path, e)),
     }
+}
+
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::raw_sql(TO_VERSION_2).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 async fn read(connection: &mut SqliteConnection) -> Result<CatalogState, RowError> {

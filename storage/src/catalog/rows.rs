@@ -59,8 +59,8 @@ async fn insert_segment(transaction: &mut Transaction<'_, Sqlite>, meta: &Segmen
     sqlx::query(
         "INSERT INTO segments (id, signal, tenant, day, row_count, first_ns, last_ns, streams, message_bytes, \
          parquet_bytes, index_bytes, parquet_crc32c, index_crc32c, created_ns, level, first_sequence, last_sequence, \
-         flush_part, flush_parts, replaces, checksum) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         flush_part, flush_parts, replaces, resolution_ms, checksum) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(meta.id as i64)
     .bind(meta.signal.as_str())
@@ -82,6 +82,7 @@ async fn insert_segment(transaction: &mut Transaction<'_, Sqlite>, meta: &Segmen
     .bind(meta.lineage.flush_part)
     .bind(meta.lineage.flush_parts)
     .bind(replaces)
+    .bind(meta.resolution_ms)
     .bind(checksum(meta))
     .execute(&mut **transaction)
     .await?;
@@ -126,6 +127,11 @@ fn segment(row: &SqliteRow) -> Result<SegmentMeta, RowError> {
             parquet_crc32c: row.try_get("parquet_crc32c")?,
             index_crc32c: row.try_get("index_crc32c")?,
             created_ns: row.try_get("created_ns")?,
+            resolution_ms: match row.try_get("resolution_ms") {
+                // Version 1, which is only looked at.
+                Err(sqlx::Error::ColumnNotFound(_)) => 0,
+                resolution => resolution?,
+            },
             lineage,
         };
         Ok((meta, row.try_get("checksum")?))
@@ -228,10 +234,12 @@ fn checksum(meta: &SegmentMeta) -> u32 {
     let Lineage { level, first_sequence, last_sequence, flush_part, flush_parts, replaces } = lineage;
     // Logs have no word for it: they were there first.
     let signal = if *signal == Signal::Logs { "" } else { signal.as_str() };
+    // Nor have samples that are all there.
+    let resolution = if meta.resolution_ms == 0 { String::new() } else { format!(" {}", meta.resolution_ms) };
     let text = format!(
         "{signal}{id} {tenant} {day} {rows} {first_ns} {last_ns} {streams} {message_bytes} {parquet_bytes} {index_bytes} \
          {parquet_crc32c} {index_crc32c} {created_ns} {level} {first_sequence} {last_sequence} {flush_part} \
-         {flush_parts} {}",
+         {flush_parts} {}{resolution}",
         join(replaces)
     );
     crc32c::crc32c(text.as_bytes())

@@ -26,6 +26,7 @@ fn meta(id: u64, lineage: Lineage) -> SegmentMeta {
         parquet_crc32c: 0xffff_fff0,
         index_crc32c: 1,
         created_ns: 1_700_000_000_000_000_000,
+        resolution_ms: 0,
         lineage,
     }
 }
@@ -249,7 +250,7 @@ async fn a_file_that_is_no_database_is_set_aside() {
     catalog.close().await.unwrap();
 }
 
-/// What version 1 wrote stays readable. `FAROL_WRITE_TESTDATA=1 cargo test -p farol-storage can_be_written` wrote it.
+/// What version 1 wrote stays readable.
 #[tokio::test]
 async fn version_1_is_read() {
     let data = tempfile::tempdir().unwrap();
@@ -261,20 +262,12 @@ async fn version_1_is_read() {
     assert_eq!(state.segments, [merge(3, &[&a, &b])]);
     assert_eq!(state.dropped.iter().map(|dropped| dropped.id).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(catalog.key_seen(key_hash(&Tenant::default(), "k")).await.unwrap(), Some(7));
-}
-
-#[tokio::test]
-async fn what_version_1_is_read_reads_can_be_written() {
-    // With FAROL_WRITE_TESTDATA for good, else beside it.
-    let aside = tempfile::tempdir().unwrap();
-    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1");
-    let for_good = std::env::var_os("FAROL_WRITE_TESTDATA").is_some();
-    let catalog = begun(if for_good { &testdata } else { aside.path() }).await;
-    let (a, b) = (flush(1, 1, 10), flush(2, 11, 20));
-    let key = KeyUse { hash: key_hash(&Tenant::default(), "k"), seen_ns: 7 };
-    let _ = catalog.commit_flush(&[a.clone(), b.clone()], 20, &[key], &[]).await.unwrap();
-    let _ = catalog.commit_compaction(&[1, 2], &[merge(3, &[&a, &b])]).await.unwrap();
+    // It is of the current version from now on.
+    let coarse = SegmentMeta { resolution_ms: 60_000, ..flush(4, 21, 30) };
+    let _ = catalog.commit_flush(std::slice::from_ref(&coarse), 30, &[], &[]).await.unwrap();
     catalog.close().await.unwrap();
+    let (_, state) = Catalog::open(data.path()).await.unwrap();
+    assert_eq!(state.segments, [merge(3, &[&a, &b]), coarse]);
 }
 
 fn state(segments: &[&SegmentMeta], flushed_sequence: u64) -> CatalogState {

@@ -6,11 +6,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use crate::batch::Labels;
 use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::folder::day_of_ms;
 use crate::metrics::batch::labels_of;
+use crate::metrics::coarse::downsample;
 use crate::metrics::matching::LabelMatcher;
 use crate::metrics::memtable::MemoryPart;
 use crate::metrics::samples::Samples;
@@ -56,7 +59,7 @@ pub(crate) fn days(part: &MemoryPart) -> Vec<i32> {
 /// Writes the samples of `order.day` as one segment, at `path` (without extension).
 ///
 /// # Errors
-/// `DiskFull` or `Io`; `Refused` without a sample of that day.
+/// `DiskFull` or `Io`; `Refused` without a sample or an exemplar of that day.
 pub(crate) fn write_part(
     disk: &dyn Disk,
     path: &Path,
@@ -73,8 +76,10 @@ pub(crate) fn write_part(
     }
     let mut sorted = all;
     sorted.sort_unstable_by(|&a, &b| compare_labels(part.label_bytes(a), part.label_bytes(b)));
-    let mut writer = MetricSegmentWriter::create(disk, path)?;
+    let mut writer = MetricSegmentWriter::create(disk, path, 0)?;
     let mut number = vec![u32::MAX; count as usize];
+    let of_day = part.exemplars().filter(|e| (start..=end).contains(&e.timestamp));
+    let with_exemplars: FxHashSet<u32> = of_day.map(|e| e.series).collect();
     let mut samples = Samples::default();
     for series in sorted {
         samples.clear();
@@ -89,20 +94,30 @@ pub(crate) fn write_part(
         if !samples.is_empty() {
             number[series as usize] = writer.series_count();
             add(&mut writer, part.label_bytes(series), &samples)?;
+        } else if with_exemplars.contains(&series) {
+            number[series as usize] = writer.series_count();
+            writer.series_without_samples(part.label_bytes(series));
         }
     }
-    // An exemplar goes where its series has samples.
     let mut exemplars: Vec<(u32, i64, f64, Labels)> = part
         .exemplars()
-        .filter(|e| (start..=end).contains(&e.timestamp) && number[e.series as usize] != u32::MAX)
+        .filter(|e| (start..=end).contains(&e.timestamp))
         .map(|e| (number[e.series as usize], e.timestamp, e.value, e.labels.clone()))
         .collect();
     settle_exemplars(&mut exemplars);
     writer.finish(order, &exemplars)
 }
 
-/// Writes the samples of `inputs`, the oldest first, as one segment; without those that a deletion takes. `None` when
-/// nothing is left.
+/// What becomes of samples in a merge, beside being put together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Change<'a> {
+    /// What it takes is left out.
+    pub(crate) deletion: Option<&'a SeriesDeletion>,
+    /// Milliseconds that a sample is to stand for; 0 keeps every sample.
+    pub(crate) resolution_ms: u32,
+}
+
+/// Writes the samples of `inputs`, the oldest first, as one segment. `None` when nothing is left.
 ///
 /// # Errors
 /// `DiskFull` or `Io` when it cannot be written; `Corrupt` when an input cannot be read.
@@ -111,10 +126,11 @@ pub(crate) fn merge(
     path: &Path,
     order: &SegmentOrder,
     inputs: &[Arc<MetricSegment>],
-    deletion: Option<&SeriesDeletion>,
+    change: Change<'_>,
 ) -> Result<Option<SegmentMeta>, StorageError> {
+    let Change { deletion, resolution_ms } = change;
     let mut inputs = inputs.iter().map(|input| Input::open(input, deletion)).collect::<Result<Vec<_>, _>>()?;
-    let mut writer = MetricSegmentWriter::create(disk, path)?;
+    let mut writer = MetricSegmentWriter::create(disk, path, resolution_ms)?;
     let mut exemplars = Vec::new();
     loop {
         inputs.iter_mut().try_for_each(Input::fill)?;
@@ -131,16 +147,20 @@ pub(crate) fn merge(
                 }
                 samples.take_from(&mut series.samples);
                 let deleted = |time: i64| series.deleted && deletion.is_some_and(|d| (d.start..=d.end).contains(&time));
-                let own = input.exemplars.iter().filter(|(number, ..)| *number == series.number);
-                found.extend(own.filter(|(_, time, ..)| !deleted(*time)).cloned());
+                found.extend(input.exemplars_of(series.number).iter().filter(|(_, time, ..)| !deleted(*time)).cloned());
             }
         }
         samples.settle();
-        if !samples.is_empty() {
-            let number = writer.series_count();
-            exemplars.extend(found.into_iter().map(|(_, time, value, labels)| (number, time, value, labels)));
-            add(&mut writer, &next, &samples)?;
+        if resolution_ms > 0 {
+            samples = downsample(&samples, resolution_ms);
         }
+        let number = writer.series_count();
+        if !samples.is_empty() {
+            add(&mut writer, &next, &samples)?;
+        } else if !found.is_empty() {
+            writer.series_without_samples(&next);
+        }
+        exemplars.extend(found.into_iter().map(|(_, time, value, labels)| (number, time, value, labels)));
     }
     if writer.series_count() == 0 {
         return Ok(None);
@@ -162,6 +182,7 @@ fn add(writer: &mut MetricSegmentWriter<'_>, label_bytes: &[u8], samples: &Sampl
         values: &samples.values,
         starts: &samples.starts,
         histograms: &histograms,
+        coarse: samples.coarse.as_deref(),
     })
 }
 
@@ -204,6 +225,13 @@ impl Input {
 
     fn labels(&self) -> Option<&[u8]> {
         self.waiting.front().map(|series| series.label_bytes.as_slice())
+    }
+
+    /// Those of a series.
+    fn exemplars_of(&self, number: u32) -> &[(u32, i64, f64, Labels)] {
+        let from = self.exemplars.partition_point(|(of, ..)| *of < number);
+        let count = self.exemplars[from..].partition_point(|(of, ..)| *of == number);
+        &self.exemplars[from..from + count]
     }
 
     fn fill(&mut self) -> Result<(), StorageError> {

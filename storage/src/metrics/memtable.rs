@@ -106,7 +106,8 @@ impl Table {
             bytes += batch.exemplars.len() * 160;
             self.exemplars.push(Arc::new(moved));
         }
-        let times = || batch.timestamps.iter().copied().chain(batch.histograms.iter().map(|h| h.timestamp));
+        let others = || batch.histograms.iter().map(|h| h.timestamp).chain(batch.exemplars.iter().map(|e| e.timestamp));
+        let times = || batch.timestamps.iter().copied().chain(others());
         if let (Some(first), Some(last)) = (times().min(), times().max()) {
             let (known_first, known_last) = self.bounds.unwrap_or((first, last));
             self.bounds = Some((first.min(known_first), last.max(known_last)));
@@ -129,6 +130,14 @@ impl Table {
             runs: self.runs.clone(),
             tail: self.tail.clone(),
             histograms: self.histograms.clone(),
+            histogram_ends: self
+                .histograms
+                .iter()
+                .scan(0, |end, batch| {
+                    *end += batch.len() as u32;
+                    Some(*end)
+                })
+                .collect(),
             exemplars: self.exemplars.clone(),
             bounds: self.bounds,
         })
@@ -217,6 +226,8 @@ pub struct MemoryPart {
     runs: Vec<Arc<Rows>>,
     tail: Vec<Arc<Rows>>,
     histograms: Vec<Arc<Vec<HistogramSample>>>,
+    /// Of each of `histograms`, how many there are up to its end.
+    histogram_ends: Vec<u32>,
     exemplars: Vec<Arc<Vec<Exemplar>>>,
     bounds: Option<(i64, i64)>,
 }
@@ -306,18 +317,22 @@ impl MemoryPart {
 
     /// A histogram, by its place in [`Self::histograms`].
     pub(crate) fn histogram(&self, at: u32) -> Option<&HistogramSample> {
-        let mut at = at as usize;
-        self.histograms.iter().find_map(|batch| {
-            let found = batch.get(at);
-            at = at.wrapping_sub(batch.len());
-            found
-        })
+        let batch = self.histogram_ends.partition_point(|&end| end <= at);
+        let begin = if batch == 0 { 0 } else { self.histogram_ends[batch - 1] };
+        self.histograms.get(batch)?.get((at - begin) as usize)
     }
 
-    /// Calls `each` with the time of every sample.
+    /// How many samples, those of the same series and time each.
+    #[cfg(test)]
+    pub(crate) fn sample_count(&self) -> usize {
+        self.runs.iter().chain(&self.tail).map(|rows| rows.values.len()).sum::<usize>() + self.histograms().count()
+    }
+
+    /// Calls `each` with the time of every sample and exemplar.
     pub(crate) fn each_time(&self, mut each: impl FnMut(i64)) {
         self.runs.iter().chain(&self.tail).flat_map(|rows| &rows.timestamps).for_each(|&time| each(time));
         self.histograms().for_each(|h| each(h.timestamp));
+        self.exemplars().for_each(|e| each(e.timestamp));
     }
 
     /// Calls `each` with every name and value of a label.

@@ -6,6 +6,7 @@
 mod batch;
 mod builder;
 mod bytes;
+mod coarse;
 pub(crate) mod codec;
 mod decimal;
 pub(crate) mod flush;
@@ -25,6 +26,7 @@ pub use batch::{
     Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, SampleSeries, SeriesId, labels_of,
 };
 pub use builder::{LabelsError, MetricBatchBuilder};
+pub use coarse::Coarse;
 pub use flush::SeriesDeletion;
 pub use histogram::{Histogram, ResetHint, STALE_NAN_BITS, Span, is_stale};
 pub use matching::{LabelMatcher, Wanted};

@@ -91,10 +91,9 @@ impl MetricSnapshot {
         for segment in segments {
             let index = segment.index()?;
             let mut numbers = index.select(matchers)?;
-            numbers.retain(|&number| {
-                let entry = &index.entries()[number as usize];
-                entry.last >= start && entry.first <= end
-            });
+            if (start, end) != (i64::MIN, i64::MAX) {
+                numbers.retain(|&number| index.entries()[number as usize].overlaps(start, end));
+            }
             let mut series = Vec::with_capacity(numbers.len());
             index.labels(&numbers, |number, label_bytes| series.push((found.place(label_bytes), number)))?;
             in_segments.push(InSegment { segment, index, series });
@@ -237,6 +236,12 @@ impl MetricSnapshot {
                 (labels, found)
             })
             .collect())
+    }
+
+    /// What the coarsest samples between two times, both inside, stand for, in milliseconds; 0 when all are there.
+    pub fn resolution_ms(&self, start: i64, end: i64) -> u32 {
+        let (segments, _) = self.parts(start, end);
+        segments.iter().map(|segment| segment.meta().resolution_ms).max().unwrap_or(0)
     }
 
     /// What was said of metrics, by name.

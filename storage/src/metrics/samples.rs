@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::metrics::coarse::Coarse;
 use crate::metrics::histogram::Histogram;
 
 /// The samples of one series, by time; each time is there once. Stale markers are among them.
@@ -15,6 +16,8 @@ pub struct Samples {
     pub histograms: Vec<(u32, Arc<Histogram>)>,
     /// Empty, or of each sample when its counting began (0: not said).
     pub starts: Vec<i64>,
+    /// What the samples stand for, when some were made of several.
+    pub coarse: Option<Box<Coarse>>,
 }
 
 impl Samples {
@@ -34,6 +37,7 @@ impl Samples {
         self.values.clear();
         self.histograms.clear();
         self.starts.clear();
+        self.coarse = None;
     }
 
     /// Adds plain samples that came later than those that are there. `starts` may be empty.
@@ -46,6 +50,9 @@ impl Samples {
         if !starts.is_empty() || !self.starts.is_empty() {
             self.starts.extend_from_slice(starts);
             self.starts.resize(self.timestamps.len(), 0);
+        }
+        if let Some(coarse) = &mut self.coarse {
+            coarse.append_plain(values);
         }
     }
 
@@ -62,7 +69,18 @@ impl Samples {
             std::mem::swap(self, other);
         } else {
             let before = self.timestamps.len() as u32;
+            let mut coarse = self.coarse.take();
+            if coarse.is_none() && other.coarse.is_some() {
+                coarse = Some(Box::new(Coarse::of_plain(&self.values)));
+            }
+            if let Some(coarse) = &mut coarse {
+                match other.coarse.take() {
+                    Some(others) => coarse.append(&others),
+                    None => coarse.append_plain(&other.values),
+                }
+            }
             self.append(&other.timestamps, &other.values, &other.starts);
+            self.coarse = coarse;
             self.histograms.extend(other.histograms.drain(..).map(|(row, histogram)| (row + before, histogram)));
         }
         other.clear();
@@ -82,6 +100,9 @@ impl Samples {
         keep(&mut self.timestamps, from, to);
         keep(&mut self.values, from, to);
         keep(&mut self.starts, from, to);
+        if let Some(coarse) = &mut self.coarse {
+            coarse.keep(from..to);
+        }
         self.histograms.retain(|(row, _)| (from..to).contains(&(*row as usize)));
         self.histograms.iter_mut().for_each(|(row, _)| *row -= from as u32);
     }
@@ -118,7 +139,8 @@ impl Samples {
         let times = kept.iter().map(|&row| self.timestamps[row as usize]).collect();
         let values = kept.iter().map(|&row| self.values[row as usize]).collect();
         let starts = kept.iter().filter_map(|&row| self.starts.get(row as usize).copied()).collect();
-        *self = Self { timestamps: times, values, histograms, starts };
+        let coarse = self.coarse.as_ref().map(|coarse| Box::new(coarse.rows(&kept)));
+        *self = Self { timestamps: times, values, histograms, starts, coarse };
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use parquet::column::reader::ColumnReaderImpl;
-use parquet::data_type::{ByteArrayType, DataType, DoubleType, Int64Type};
+use parquet::data_type::{ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::serialized_reader::SerializedPageReader;
@@ -14,10 +14,11 @@ use crate::batch::Labels;
 use crate::disk::{Disk, first_bytes};
 use crate::error::StorageError;
 use crate::metrics::bytes::Reader;
+use crate::metrics::coarse::Coarse;
 use crate::metrics::codec::exemplar;
 use crate::metrics::histogram::Histogram;
 use crate::metrics::samples::Samples;
-use crate::metrics::segment_writer::{DIGITS, HISTOGRAM, START, TIMESTAMP, VALUE};
+use crate::metrics::segment_writer::{COUNT, DIGITS, HISTOGRAM, MAX, MIN, START, SUM, TIMESTAMP, VALUE};
 use crate::metrics::series_index::{SeriesFlags, SeriesIndex};
 use crate::segment::container::{Container, Section};
 use crate::segment::{Chunks, SegmentCache, SegmentMeta, own_meta, segment_files};
@@ -150,13 +151,17 @@ struct OpenColumns<'s> {
     value: Option<Column<DoubleType>>,
     start: Option<Column<Int64Type>>,
     histogram: Option<Column<ByteArrayType>>,
+    count: Option<Column<Int32Type>>,
+    /// Least, greatest, sum.
+    aggregates: [Option<Column<DoubleType>>; 3],
     scratch: Vec<i64>,
 }
 
 impl<'s> OpenColumns<'s> {
     fn new(segment: &'s MetricSegment, footer: &'s ParquetMetaData, last_row: u32) -> Self {
         let (timestamp, digits, value, start, histogram) = (None, None, None, None, None);
-        Self { segment, footer, last_row, timestamp, digits, value, start, histogram, scratch: Vec::new() }
+        let (count, aggregates, scratch) = (None, [None, None, None], Vec::new());
+        Self { segment, footer, last_row, timestamp, digits, value, start, histogram, count, aggregates, scratch }
     }
 
     fn read(
@@ -197,15 +202,32 @@ impl<'s> OpenColumns<'s> {
         if flags.has(SeriesFlags::HISTOGRAMS) {
             let mut damaged = false;
             let histograms = &mut rows.histograms;
-            column(&mut self.histogram, HISTOGRAM, open)?.optional(range, |row, bytes| {
-                match Histogram::decode(bytes.data()) {
+            column(&mut self.histogram, HISTOGRAM, open)?.optional(
+                range.clone(),
+                |row, bytes| match Histogram::decode(bytes.data()) {
                     Some(histogram) => histograms.push((row as u32, Arc::new(histogram))),
                     None => damaged = true,
-                }
-            })?;
+                },
+            )?;
             if damaged {
                 return Err(ParquetError::General(format!("a histogram of series {series} cannot be read")));
             }
+        }
+        if segment.meta.resolution_ms > 0 {
+            let mut coarse = Coarse::of_plain(&rows.values);
+            coarse.resolution_ms.fill(segment.meta.resolution_ms);
+            if flags.has(SeriesFlags::COARSE) {
+                let counts = &mut coarse.count;
+                column(&mut self.count, COUNT, open)?
+                    .optional(range.clone(), |row, count| counts[row] = *count as u32)?;
+                let [min, max, sum] = &mut self.aggregates;
+                for (open_column, name, values) in
+                    [(min, MIN, &mut coarse.min), (max, MAX, &mut coarse.max), (sum, SUM, &mut coarse.sum)]
+                {
+                    column(open_column, name, open)?.optional(range.clone(), |row, value| values[row] = *value)?;
+                }
+            }
+            rows.coarse = Some(Box::new(coarse));
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::StorageError;
 use crate::metrics::batch::labels_of;
 use crate::metrics::bytes::put_varint;
+use crate::metrics::coarse::Coarse;
 use crate::metrics::codec::put_exemplar;
 use crate::metrics::decimal::{Decimal, digits_of};
 use crate::metrics::series_index::{SeriesEntry, SeriesFlags, SeriesIndexWriter};
@@ -35,6 +36,10 @@ pub(super) const DIGITS: &str = "digits";
 pub(super) const VALUE: &str = "value";
 pub(super) const HISTOGRAM: &str = "histogram";
 pub(super) const START: &str = "start_timestamp";
+pub(super) const COUNT: &str = "count";
+pub(super) const MIN: &str = "min";
+pub(super) const MAX: &str = "max";
+pub(super) const SUM: &str = "sum";
 
 /// Rows that are encoded at a time.
 const WRITE_ROWS: usize = 64 << 10;
@@ -55,6 +60,8 @@ pub(crate) struct SeriesRows<'a> {
     pub(crate) starts: &'a [i64],
     /// Index of the sample, rising, and the histogram's bytes.
     pub(crate) histograms: &'a [(u32, Vec<u8>)],
+    /// What the samples stand for.
+    pub(crate) coarse: Option<&'a Coarse>,
 }
 
 /// A segment that is being written. Dropped without [`Self::finish`], it leaves no files.
@@ -65,6 +72,8 @@ pub(crate) struct MetricSegmentWriter<'d> {
     file: Arc<dyn DiskFile>,
     writer: Option<ArrowWriter<Sink>>,
     schema: Arc<Schema>,
+    /// Milliseconds that a sample stands for; 0 when every sample is there.
+    resolution_ms: u32,
     columns: Columns,
     index: SeriesIndexWriter,
     rows: u32,
@@ -86,18 +95,57 @@ struct Columns {
     base: Int64Builder,
     factor: Int64Builder,
     scale: Int32Builder,
+    coarse: CoarseColumns,
+}
+
+/// Of samples that stand for several; nothing of those that stand for themselves.
+#[derive(Default)]
+struct CoarseColumns {
+    count: Int32Builder,
+    min: Float64Builder,
+    max: Float64Builder,
+    sum: Float64Builder,
+}
+
+impl CoarseColumns {
+    /// Answers whether there was anything to say.
+    fn append(&mut self, coarse: Option<&Coarse>, rows: usize) -> bool {
+        let Some(coarse) = coarse.filter(|coarse| coarse.count.iter().any(|&count| count != 1)) else {
+            self.count.append_nulls(rows);
+            [&mut self.min, &mut self.max, &mut self.sum].into_iter().for_each(|column| column.append_nulls(rows));
+            return false;
+        };
+        for row in 0..rows {
+            let several = coarse.count[row] != 1;
+            self.count.append_option(several.then_some(coarse.count[row] as i32));
+            self.min.append_option(several.then_some(coarse.min[row]));
+            self.max.append_option(several.then_some(coarse.max[row]));
+            self.sum.append_option(several.then_some(coarse.sum[row]));
+        }
+        true
+    }
+
+    fn finish(&mut self) -> [ArrayRef; 4] {
+        [
+            Arc::new(self.count.finish()),
+            Arc::new(self.min.finish()),
+            Arc::new(self.max.finish()),
+            Arc::new(self.sum.finish()),
+        ]
+    }
 }
 
 impl<'d> MetricSegmentWriter<'d> {
-    /// Begins the files of the segment at `path` (without extension).
+    /// Begins the files of the segment at `path` (without extension). `resolution_ms`: what a sample stands for; 0 when
+    /// every sample is there.
     ///
     /// # Errors
     /// `DiskFull` or `Io`.
-    pub(crate) fn create(disk: &'d dyn Disk, path: &Path) -> Result<Self, StorageError> {
+    pub(crate) fn create(disk: &'d dyn Disk, path: &Path, resolution_ms: u32) -> Result<Self, StorageError> {
         let (parquet_path, index_path) = segment_files(path);
         let file = disk.create(&parquet_path).map_err(|e| StorageError::io("create", &parquet_path, e))?;
-        let schema = schema();
-        let written = properties().and_then(|properties| {
+        let schema = schema(resolution_ms > 0);
+        let written = properties(resolution_ms).and_then(|properties| {
             let options = ArrowWriterOptions::new().with_properties(properties);
             ArrowWriter::try_new_with_options(Sink::new(Arc::clone(&file)), Arc::clone(&schema), options)
         });
@@ -109,6 +157,7 @@ impl<'d> MetricSegmentWriter<'d> {
             file,
             writer: Some(writer),
             schema,
+            resolution_ms,
             columns: Columns::default(),
             index: SeriesIndexWriter::default(),
             rows: 0,
@@ -121,6 +170,11 @@ impl<'d> MetricSegmentWriter<'d> {
     /// How many series there are so far.
     pub(crate) fn series_count(&self) -> u32 {
         self.index.len() as u32
+    }
+
+    /// Adds the next series, in the order of their labels, without a sample: for its exemplars' sake.
+    pub(crate) fn series_without_samples(&mut self, label_bytes: &[u8]) {
+        self.index.add(label_bytes, SeriesEntry::without_rows(self.rows));
     }
 
     /// Adds the next series, in the order of their labels; one without a sample is left out.
@@ -165,6 +219,9 @@ impl<'d> MetricSegmentWriter<'d> {
         } else {
             columns.start.append_nulls(count);
         }
+        if self.resolution_ms > 0 && columns.coarse.append(rows.coarse, count) {
+            flags |= SeriesFlags::COARSE;
+        }
         let decimal = decimal.unwrap_or(Decimal { base: 0, factor: 1, scale: 0 });
         columns.labels.append_value(json(rows.label_bytes));
         columns.base.append_value(decimal.base);
@@ -190,7 +247,7 @@ impl<'d> MetricSegmentWriter<'d> {
 
     fn write_columns(&mut self) -> Result<(), StorageError> {
         let columns = &mut self.columns;
-        let arrays: Vec<ArrayRef> = vec![
+        let mut arrays: Vec<ArrayRef> = vec![
             Arc::new(UInt32Array::from(std::mem::take(&mut columns.series))),
             Arc::new(TimestampMillisecondArray::from(std::mem::take(&mut columns.timestamps)).with_timezone("UTC")),
             Arc::new(Int64Array::from(std::mem::take(&mut columns.digits))),
@@ -202,6 +259,9 @@ impl<'d> MetricSegmentWriter<'d> {
             Arc::new(columns.factor.finish()),
             Arc::new(columns.scale.finish()),
         ];
+        if self.resolution_ms > 0 {
+            arrays.extend(columns.coarse.finish());
+        }
         let written = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(parquet::errors::ParquetError::from)
             .and_then(|batch| self.writer.as_mut().map_or(Ok(()), |writer| writer.write(&batch)));
@@ -212,13 +272,13 @@ impl<'d> MetricSegmentWriter<'d> {
     /// and time.
     ///
     /// # Errors
-    /// `DiskFull` or `Io`; `Refused` without a sample.
+    /// `DiskFull` or `Io`; `Refused` without a sample or an exemplar.
     pub(crate) fn finish(
         mut self,
         order: &SegmentOrder,
         exemplars: &[(u32, i64, f64, crate::batch::Labels)],
     ) -> Result<SegmentMeta, StorageError> {
-        if self.rows == 0 {
+        if self.rows == 0 && exemplars.is_empty() {
             let path = self.parquet_path.display();
             return Err(StorageError::Refused(format!("no sample of day {} to write to {path}", order.day)));
         }
@@ -229,15 +289,17 @@ impl<'d> MetricSegmentWriter<'d> {
         let sink = writer.inner_mut();
         sink.finish().map_err(|e| StorageError::io("write", &path, e))?;
         self.file.sync().map_err(|e| StorageError::io("sync", &path, e))?;
-        let times = || self.index.entries().iter();
+        let firsts = self.index.entries().iter().filter(|entry| entry.rows > 0).map(|entry| entry.first);
+        let lasts = self.index.entries().iter().filter(|entry| entry.rows > 0).map(|entry| entry.last);
+        let of_exemplars = || exemplars.iter().map(|(_, time, ..)| *time);
         let mut meta = SegmentMeta {
             id: order.id,
             signal: Signal::Metrics,
             tenant: order.tenant.clone(),
             day: order.day,
             rows: self.rows,
-            first_ns: times().map(|entry| entry.first).min().unwrap_or_default().saturating_mul(1_000_000),
-            last_ns: times().map(|entry| entry.last).max().unwrap_or_default().saturating_mul(1_000_000),
+            first_ns: firsts.chain(of_exemplars()).min().unwrap_or_default().saturating_mul(1_000_000),
+            last_ns: lasts.chain(of_exemplars()).max().unwrap_or_default().saturating_mul(1_000_000),
             streams: self.index.len() as u32,
             message_bytes: 0,
             parquet_bytes: sink.written(),
@@ -245,6 +307,7 @@ impl<'d> MetricSegmentWriter<'d> {
             parquet_crc32c: sink.crc(),
             index_crc32c: 0,
             created_ns: order.created_ns,
+            resolution_ms: self.resolution_ms,
             lineage: order.lineage.clone(),
         };
         let mut container = ContainerWriter::new();
@@ -309,8 +372,8 @@ fn json(label_bytes: &[u8]) -> String {
     serde_json::Value::Object(map).to_string()
 }
 
-fn schema() -> Arc<Schema> {
-    Arc::new(Schema::new(vec![
+fn schema(is_coarse: bool) -> Arc<Schema> {
+    let mut fields = vec![
         Field::new(SERIES, DataType::UInt32, false),
         Field::new(TIMESTAMP, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false),
         Field::new(DIGITS, DataType::Int64, false),
@@ -321,26 +384,37 @@ fn schema() -> Arc<Schema> {
         Field::new("base", DataType::Int64, true),
         Field::new("factor", DataType::Int64, true),
         Field::new("scale", DataType::Int32, true),
-    ]))
+    ];
+    if is_coarse {
+        fields.push(Field::new(COUNT, DataType::Int32, true));
+        fields.extend([MIN, MAX, SUM].map(|name| Field::new(name, DataType::Float64, true)));
+    }
+    Arc::new(Schema::new(fields))
 }
 
-fn properties() -> Result<WriterProperties, parquet::errors::ParquetError> {
+fn properties(resolution_ms: u32) -> Result<WriterProperties, parquet::errors::ParquetError> {
     let path = |name: &str| ColumnPath::from(vec![name.to_owned()]);
+    let mut about = vec![KeyValue::new("farol.version".to_owned(), "1".to_owned())];
+    if resolution_ms > 0 {
+        about.push(KeyValue::new("farol.resolution_ms".to_owned(), resolution_ms.to_string()));
+    }
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_created_by(concat!("farol ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_key_value_metadata(Some(vec![KeyValue::new("farol.version".to_owned(), "1".to_owned())]))
+        .set_key_value_metadata(Some(about))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
         .set_write_batch_size(TURN_ROWS)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_max_row_group_row_count(Some(u32::MAX as usize))
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Chunk);
-    for name in [SERIES, TIMESTAMP, DIGITS, START, "base", "factor", "scale"] {
+    for name in [SERIES, TIMESTAMP, DIGITS, START, "base", "factor", "scale", COUNT] {
         properties = properties.set_column_encoding(path(name), Encoding::DELTA_BINARY_PACKED);
     }
+    for name in [VALUE, MIN, MAX, SUM] {
+        properties = properties.set_column_encoding(path(name), Encoding::BYTE_STREAM_SPLIT);
+    }
     properties = properties
-        .set_column_encoding(path(VALUE), Encoding::BYTE_STREAM_SPLIT)
         .set_column_encoding(path(HISTOGRAM), Encoding::DELTA_LENGTH_BYTE_ARRAY)
         .set_column_encoding(path("labels"), Encoding::DELTA_BYTE_ARRAY);
     Ok(properties.build())

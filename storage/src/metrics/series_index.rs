@@ -35,6 +35,8 @@ impl SeriesFlags {
     pub(crate) const HISTOGRAMS: u8 = 4;
     /// Some rows say when their counting began.
     pub(crate) const STARTS: u8 = 8;
+    /// Some rows stand for several samples.
+    pub(crate) const COARSE: u8 = 16;
 
     pub(crate) fn has(self, flag: u8) -> bool {
         self.0 & flag != 0
@@ -55,6 +57,19 @@ pub(crate) struct SeriesEntry {
     pub(crate) interval: i64,
     pub(crate) decimal: Decimal,
     pub(crate) flags: SeriesFlags,
+}
+
+impl SeriesEntry {
+    /// Of a series that has exemplars alone; its time is one that no query asks for.
+    pub(crate) fn without_rows(row: u32) -> Self {
+        let decimal = Decimal { base: 0, factor: 1, scale: 0 };
+        Self { row, rows: 0, first: 0, last: -1, interval: 0, decimal, flags: SeriesFlags::default() }
+    }
+
+    /// Whether a sample may lie between two times, both inside.
+    pub(crate) fn overlaps(&self, start: i64, end: i64) -> bool {
+        self.rows > 0 && self.last >= start && self.first <= end
+    }
 }
 
 /// Gathers series, in the order of their labels.
@@ -347,7 +362,7 @@ impl SeriesIndex {
     /// The rows of a series between two times, both inside; all that may be, when its times are not regular.
     pub(crate) fn rows_in(&self, series: u32, start: i64, end: i64) -> Range<u32> {
         let entry = &self.entries[series as usize];
-        if entry.last < start || entry.first > end {
+        if !entry.overlaps(start, end) {
             return entry.row..entry.row;
         }
         if entry.interval <= 0 {

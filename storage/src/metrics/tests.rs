@@ -173,3 +173,172 @@ async fn exemplars_metadata_and_labels_are_found_wherever_they_lie() {
         }
     }
 }
+
+/// An exemplar whose series has no sample beside it stays, wherever it goes, and goes with its series.
+#[tokio::test(flavor = "multi_thread")]
+async fn exemplars_without_samples_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let day = 86_400_000;
+    let put = async |time: i64, with_sample: bool, id: &str| {
+        let mut builder = MetricBatchBuilder::default();
+        let up = builder.series([("__name__", "up")].into_iter());
+        if with_sample {
+            builder.sample(up, time + day, 1.0);
+        }
+        builder.exemplar(up, time, 0.5, Labels::new([("trace_id", id)]));
+        store.append_metrics(&tenant(), builder.finish(), None).await.unwrap();
+    };
+    put(1_000, false, "alone").await;
+    let ids = || -> Vec<String> {
+        let found = store.metrics(&tenant()).exemplars(&all(), 0, 3 * day).unwrap();
+        let all = found.iter().flat_map(|(_, exemplars)| exemplars);
+        all.map(|exemplar| exemplar.labels.get("trace_id").unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(), ["alone"]);
+    store.flush(false).await.unwrap();
+    assert_eq!(ids(), ["alone"]);
+    // Its sample lies in another day's segment.
+    put(2_000, true, "apart").await;
+    store.flush(true).await.unwrap();
+    assert_eq!(ids(), ["alone", "apart"]);
+    assert_eq!(found(&store, &all(), i64::MIN, i64::MAX).len(), 1);
+    store.delete_series(&tenant(), SeriesDeletion { any: vec![all()], start: 0, end: 1_500 }).await.unwrap();
+    assert_eq!(ids(), ["apart"]);
+    store.close().await.unwrap();
+    drop(store);
+    let report = crate::verify(folder.path()).await.unwrap();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+}
+
+/// Many small flushes do not make many segments, and a day that is over becomes one.
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_stay_few() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(SettableClock::new(0));
+    let config =
+        StoreConfig { maintenance_interval: std::time::Duration::from_millis(5), ..StoreConfig::new(folder.path()) };
+    let disk = Arc::new(RealDisk);
+    let store = Store::open(config, disk, Arc::clone(&clock) as Arc<dyn crate::clock::Clock>).await.unwrap();
+    for step in 0..40_i64 {
+        let mut builder = MetricBatchBuilder::default();
+        let up = builder.series([("__name__", "up")].into_iter());
+        (0..10).for_each(|at| builder.sample(up, step * 10_000 + at, step as f64));
+        store.append_metrics(&tenant(), builder.finish(), None).await.unwrap();
+        store.flush(false).await.unwrap();
+    }
+    let segments = || store.metrics(&tenant()).segments.len();
+    let at_most = async |most: usize| {
+        for _ in 0..2_000 {
+            if segments() <= most {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("{} segments are left", segments());
+    };
+    at_most(8).await;
+    clock.advance(2 * 86_400_000_000_000);
+    at_most(1).await;
+    assert_eq!(found(&store, &all(), i64::MIN, i64::MAX).len(), 400);
+    store.close().await.unwrap();
+}
+
+/// Of an old day the last sample of each span is left, with what it stands for; also when more comes late.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_days_keep_fewer_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(SettableClock::new(0));
+    let rule = crate::Downsampling { after_ns: 86_400_000_000_000, resolution_ms: 60_000 };
+    let config = StoreConfig { downsampling: vec![rule], ..StoreConfig::new(folder.path()) };
+    let clock_of = Arc::clone(&clock) as Arc<dyn crate::clock::Clock>;
+    let store = Store::open(config, Arc::new(RealDisk), clock_of).await.unwrap();
+    let put = async |times: &mut dyn Iterator<Item = i64>| {
+        let mut builder = MetricBatchBuilder::default();
+        let up = builder.series([("__name__", "up")].into_iter());
+        times.for_each(|time| builder.sample(up, time, (time / 1000) as f64));
+        store.append_metrics(&tenant(), builder.finish(), None).await.unwrap();
+        store.flush(true).await.unwrap();
+    };
+    let coarse = || {
+        let selection = store.metrics(&tenant()).select(&all(), i64::MIN, i64::MAX).unwrap();
+        let mut read = Samples::default();
+        let each = |_: usize, samples: &Samples| -> Result<(), crate::error::StorageError> {
+            read = samples.clone();
+            Ok(())
+        };
+        selection.read(0..1, each).unwrap();
+        (read.timestamps, read.coarse.map(|coarse| (coarse.count, coarse.sum)))
+    };
+    put(&mut (0..120).map(|second| second * 1000)).await;
+    assert_eq!(coarse().0.len(), 120);
+    clock.advance(3 * 86_400_000_000_000);
+    store.flush(true).await.unwrap();
+    let sums = (vec![60, 60], vec![(0..60).sum::<i32>().into(), (60..120).sum::<i32>().into()]);
+    assert_eq!(coarse(), (vec![59_000, 119_000], Some(sums)));
+    put(&mut [60_500, 200_000].into_iter()).await;
+    assert_eq!(coarse().1.unwrap().0, [60, 61, 1]);
+    assert_eq!(store.metrics(&tenant()).resolution_ms(0, 86_400_000), 60_000);
+    store.close().await.unwrap();
+    drop(store);
+    let report = crate::verify(folder.path()).await.unwrap();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+}
+
+/// A folder with coarse and whole segments and a journal, and what is in it.
+async fn write_everything(data: &Path) -> Model {
+    let clock = Arc::new(SettableClock::new(100 * 86_400_000_000_000));
+    let rule = crate::Downsampling { after_ns: 90 * 86_400_000_000_000, resolution_ms: 600_000 };
+    let config = StoreConfig { downsampling: vec![rule], ..StoreConfig::new(data) };
+    let store = Store::open(config, Arc::new(RealDisk), clock).await.unwrap();
+    let mut model = Model::new();
+    for (part, day) in [0_i64, 50, 99].into_iter().enumerate() {
+        let mut builder = MetricBatchBuilder::default();
+        for kind in 0..10_u8 {
+            for step in 0..20 {
+                let time = day * 43_200_000 + step * 30_000;
+                put(&mut builder, &mut model, (kind, time, kind, step as i32 * 100));
+            }
+        }
+        let up = builder.series([("__name__", "m0"), ("b", "v0")].into_iter());
+        builder.exemplar(up, day * 86_400_000, 0.5, Labels::new([("trace_id", "t1")]));
+        builder.metadata("m0", MetricKind::Gauge, "what it is", "s");
+        store.append_metrics(&tenant(), builder.finish(), None).await.unwrap();
+        if part < 2 {
+            store.flush(true).await.unwrap();
+        }
+    }
+    store.halt().await;
+    found(&store, &all(), i64::MIN, i64::MAX)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => assert!(std::fs::copy(entry.path(), to).is_ok()),
+        }
+    }
+}
+
+/// What version 1 wrote stays readable. `FAROL_WRITE_TESTDATA=1 cargo test -p farol-storage version_1_is_read` wrote it.
+#[tokio::test(flavor = "multi_thread")]
+async fn version_1_is_read() {
+    let written = tempfile::tempdir().unwrap();
+    let model = write_everything(written.path()).await;
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1/metrics");
+    if std::env::var_os("FAROL_WRITE_TESTDATA").is_some() {
+        copy(written.path(), &testdata);
+    }
+    let data = tempfile::tempdir().unwrap();
+    copy(&testdata, data.path());
+    let report = crate::verify(data.path()).await.unwrap();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    let store = open(data.path()).await;
+    assert_eq!(found(&store, &all(), i64::MIN, i64::MAX), model);
+    let snapshot = store.metrics(&tenant());
+    assert_eq!((snapshot.resolution_ms(0, 86_400_000), snapshot.metadata()[0].help.as_str()), (600_000, "what it is"));
+    assert_eq!(snapshot.exemplars(&all(), i64::MIN, i64::MAX).unwrap()[0].1.len(), 3);
+}

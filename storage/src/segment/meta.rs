@@ -63,6 +63,9 @@ pub struct SegmentMeta {
     pub index_crc32c: u32,
     /// When it was written, nanoseconds since 1970.
     pub created_ns: i64,
+    /// Milliseconds that a sample stands for, of metrics that were made coarse; else 0.
+    #[serde(default)]
+    pub resolution_ms: u32,
     /// Where its rows come from.
     pub lineage: Lineage,
 }

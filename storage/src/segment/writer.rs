@@ -136,6 +136,7 @@ fn write_files(
         parquet_crc32c: sink.crc,
         index_crc32c: 0,
         created_ns: order.created_ns,
+        resolution_ms: 0,
         lineage: order.lineage.clone(),
     };
     let mut container = ContainerWriter::new();

@@ -26,6 +26,7 @@ use crate::catalog::{CommitFault, DeletionOrder};
 use crate::clock::SettableClock;
 use crate::disk::{Fault, FaultyDisk, Random};
 use crate::folder::DAY_NS;
+use crate::metrics::{LabelMatcher, MetricBatch, MetricBatchBuilder, MetricSnapshot, Samples, SeriesDeletion, Wanted};
 use crate::read::{AttributeSelection, Predicate, Projection};
 
 const SEEDS: u64 = 1_000;
@@ -218,12 +219,14 @@ impl World {
                 self.check(store, false);
             }
             if self.random.below(6) == 0 {
-                let snapshot = store.snapshot(&self.tenant(), None);
-                held = Some((rows_of(&snapshot), snapshot));
+                let tenant = self.tenant();
+                let (logs, metrics) = (store.snapshot(&tenant, None), store.metrics(&tenant));
+                held = Some((rows_of(&logs), samples_of(&metrics), logs, metrics));
             }
         }
-        if let Some((rows, snapshot)) = held {
-            assert_eq!(rows_of(&snapshot), rows, "a held snapshot reads the same");
+        if let Some((rows, samples, logs, metrics)) = held {
+            assert_eq!(rows_of(&logs), rows, "a held snapshot reads the same");
+            assert_eq!(samples_of(&metrics), samples, "a held snapshot of metrics reads the same");
         }
     }
 
@@ -277,6 +280,14 @@ impl World {
         }
         let at = stored[self.random.below(stored.len() as u64) as usize];
         self.order_fault(store);
+        if is_metrics(at) {
+            let matcher = LabelMatcher { name: "batch".to_owned(), wanted: Wanted::Is(at.to_string()) };
+            let deletion = SeriesDeletion { any: vec![vec![matcher]], start: i64::MIN, end: i64::MAX };
+            let outcome = store.delete_series(&self.sent[at].tenant, deletion).await;
+            self.tell(&format!("delete series {at}: {outcome:?}"));
+            self.sent[at].fate = if outcome.is_ok() { Fate::Deleted } else { Fate::Past };
+            return;
+        }
         let order = DeletionOrder {
             tenant: self.sent[at].tenant.clone(),
             query: String::new(),
@@ -322,7 +333,10 @@ impl World {
         let rows = if self.random.below(60) == 0 { MANY_ROWS } else { 1 + self.random.below(5) };
         let days = 1 + self.random.below(3) * 2;
         let now_ns = self.clock.now_ns();
-        let times = (0..rows).map(|_| now_ns - self.random.below((days * DAY_NS as u64) / 2) as i64).collect();
+        // Samples have milliseconds.
+        let unit = if is_metrics(self.sent.len()) { 1_000_000 } else { 1 };
+        let time = |age_ns: u64| (now_ns - age_ns as i64) / unit * unit;
+        let times = (0..rows).map(|_| time(self.random.below((days * DAY_NS as u64) / 2))).collect();
         let key = (self.random.below(2) == 0).then(|| format!("key {}", self.sent.len()));
         let tenant = self.tenant();
         self.sent.push(Sent { tenant, key, times, fate: Fate::Absent });
@@ -335,7 +349,11 @@ impl World {
         store.jobs.send(Job::Hold(held)).await.unwrap();
         let appends = group.iter().map(|&at| {
             let Sent { tenant, key, times, .. } = &self.sent[at];
-            store.append(tenant, batch(at, times), key.as_deref())
+            let batch = match is_metrics(at) {
+                true => Batch::Metrics(Arc::new(samples(at, times))),
+                false => Batch::Logs(Arc::new(batch(at, times))),
+            };
+            store.append_batch(tenant, batch, key.as_deref())
         });
         let mut appends: Vec<_> = appends.map(Box::pin).collect();
         if group.len() > 1 {
@@ -430,7 +448,8 @@ impl World {
     fn check(&mut self, store: &Store, restarted: bool) {
         let mut found = Found::new();
         for tenant in ["one", "two", "three"].map(|name| Tenant::new(name).unwrap()) {
-            for (at, rows) in rows_of(&store.snapshot(&tenant, None)) {
+            let samples = samples_of(&store.metrics(&tenant));
+            for (at, rows) in rows_of(&store.snapshot(&tenant, None)).into_iter().chain(samples) {
                 assert_eq!(self.sent[at].tenant, tenant, "batch {at}");
                 found.insert(at, rows);
             }
@@ -471,6 +490,45 @@ fn batch(at: usize, times: &[i64]) -> LogBatch {
         builder.finish_record(stream, time, NOT_OBSERVED, Level::Info, &format!("{at} {row} is the row"));
     }
     builder.build()
+}
+
+/// Every third batch is one of metrics.
+fn is_metrics(at: usize) -> bool {
+    at % 3 == 1
+}
+
+/// A series of its own for each sample.
+fn samples(at: usize, times: &[i64]) -> MetricBatch {
+    let mut builder = MetricBatchBuilder::default();
+    for (row, &time) in times.iter().enumerate() {
+        let labels = [("__name__", "m".to_owned()), ("batch", at.to_string()), ("row", row.to_string())];
+        let series = builder.series(labels.iter().map(|(name, value)| (*name, value.as_str())));
+        builder.sample(series, time / 1_000_000, (at * 10_000 + row) as f64);
+    }
+    builder.finish()
+}
+
+/// Every sample, by batch.
+fn samples_of(snapshot: &MetricSnapshot) -> Found {
+    let selection = snapshot.select(&[], i64::MIN, i64::MAX).unwrap();
+    let mut found = Found::new();
+    let each = |at: usize, samples: &Samples| -> Result<(), StorageError> {
+        let number = |name: &str| selection.labels()[at].get(name).unwrap().parse::<usize>().unwrap();
+        let (batch, row) = (number("batch"), number("row"));
+        for (time, &value) in samples.timestamps.iter().zip(&samples.values) {
+            assert_eq!(value, (batch * 10_000 + row) as f64);
+            found.entry(batch).or_default().push((row, time * 1_000_000));
+        }
+        Ok(())
+    };
+    selection.read(0..selection.labels().len(), each).unwrap();
+    found.values_mut().for_each(|rows| rows.sort_unstable());
+    // What is in more than one place would be shown once: nothing may be there more often than shown.
+    let in_segments: u64 = snapshot.segments.iter().map(|segment| u64::from(segment.meta().rows)).sum();
+    let in_memory: usize = snapshot.memory.iter().map(|part| part.sample_count()).sum();
+    let shown: usize = found.values().map(Vec::len).sum();
+    assert_eq!(shown as u64, in_segments + in_memory as u64, "samples are there twice");
+    found
 }
 
 /// Every row, by batch; all that a row holds is checked.

@@ -135,8 +135,13 @@ impl Shared {
                 upkeep.undecided = None;
                 self.switch(Vec::new(), &[meta.id], 0, &mut upkeep);
             } else {
-                let job =
-                    MergeJob { tenant: meta.tenant.clone(), signal: meta.signal, day: meta.day, inputs: vec![meta.id] };
+                let job = MergeJob {
+                    tenant: meta.tenant.clone(),
+                    signal: meta.signal,
+                    day: meta.day,
+                    inputs: vec![meta.id],
+                    resolution_ms: meta.resolution_ms,
+                };
                 self.merge(&job, &mut upkeep).await?;
             }
             drop(segment);

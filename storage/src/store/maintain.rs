@@ -1,6 +1,6 @@
 //! Background work: full memtables into segments, small segments into larger ones, old ones away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 
 use super::stored::Stored;
 use super::writer::Job;
-use super::{Shared, State};
+use super::{Kept, Shared, State};
 use crate::batch::LogBatch;
 use crate::catalog::Settled;
-use crate::compact::{self, Effort, MergeJob};
+use crate::compact::{self, Effort, MergeJob, Schedule};
 use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::folder::{day_of, segment_folder, segment_path};
@@ -199,7 +199,8 @@ impl Shared {
         let mut upkeep = self.busy.lock().await;
         self.decide(&mut upkeep).await?;
         let metas = self.metas();
-        let plan = compact::plan(&metas, effort);
+        let downsampling = &self.config.downsampling;
+        let plan = compact::plan(&metas, Schedule { now_ns: self.clock.now_ns(), effort, downsampling });
         for job in &plan {
             let begun = Instant::now();
             if let Err(e) = self.merge(job, &mut upkeep).await {
@@ -220,11 +221,14 @@ impl Shared {
             let state = self.read_state();
             state.stored(job)
         };
-        let lineage = inputs.lineage();
+        let (lineage, resolution_ms) = (inputs.lineage(), job.resolution_ms);
         let merged = self
             .write_new(job.tenant.clone(), job.signal, job.day, lineage, move |disk, path, order| match inputs {
                 Inputs::Logs(inputs) => merge_segments(disk, path, order, &inputs, &WriteOptions::default()).map(Some),
-                Inputs::Metrics(inputs) => metrics::flush::merge(disk, path, &order, &inputs, None),
+                Inputs::Metrics(inputs) => {
+                    let change = metrics::flush::Change { deletion: None, resolution_ms };
+                    metrics::flush::merge(disk, path, &order, &inputs, change)
+                }
             })
             .await?;
         let Some(merged) = merged else { return Ok(()) };
@@ -242,10 +246,13 @@ impl Shared {
         let now_ns = self.clock.now_ns();
         let before = |age: Duration| now_ns.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
         let limits =
-            retain::Limits { oldest_ns: self.config.retention.map(before), bytes_max: self.config.size_bytes_max };
+            |kept: &Kept| retain::Limits { oldest_ns: kept.retention.map(before), bytes_max: kept.size_bytes_max };
+        let own = self.config.tenants.iter().map(|(tenant, kept)| (tenant.clone(), limits(kept)));
+        let own: BTreeMap<Tenant, retain::Limits> = own.collect();
+        let shared = limits(&Kept { retention: self.config.retention, size_bytes_max: self.config.size_bytes_max });
         let mut upkeep = self.busy.lock().await;
         self.decide(&mut upkeep).await?;
-        let ids = retain::expired(&self.metas(), limits);
+        let ids = retain::expired(&self.metas(), shared, &own);
         if !ids.is_empty() {
             upkeep.undecided = Some(Vec::new());
             let _settled: Settled = self.catalog.commit_removal(&ids).await?;
@@ -376,7 +383,7 @@ enum PieceRows {
 fn pieces(memtable: &Memtable) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for (tenant, batches) in memtable.tenants() {
-        let mut days: std::collections::BTreeMap<i32, Vec<Arc<LogBatch>>> = std::collections::BTreeMap::new();
+        let mut days: BTreeMap<i32, Vec<Arc<LogBatch>>> = BTreeMap::new();
         for batch in batches {
             let mut of_batch: Vec<i32> = batch.timestamps().iter().map(|&t| day_of(t)).collect();
             of_batch.dedup();

@@ -8,6 +8,7 @@ use super::{Appended, Shared, Store};
 use crate::catalog::Settled;
 use crate::error::StorageError;
 use crate::journal::Batch;
+use crate::metrics::flush::Change;
 use crate::metrics::{MetricBatch, MetricMetadata, MetricSegment, MetricSnapshot, SeriesDeletion, flush};
 use crate::segment::{Lineage, SegmentMeta};
 use crate::tenant::Tenant;
@@ -97,11 +98,13 @@ impl Shared {
             for matchers in &deletion.any {
                 series.extend(index.select(matchers)?);
             }
-            let in_time = |number: &u32| {
-                let entry = &index.entries()[*number as usize];
-                entry.last >= deletion.start && entry.first <= deletion.end
+            let in_time = |number: &u32| index.entries()[*number as usize].overlaps(deletion.start, deletion.end);
+            let of_exemplar =
+                |number: u32, time: i64| series.contains(&number) && (deletion.start..=deletion.end).contains(&time);
+            let touched_exemplar = || -> Result<bool, StorageError> {
+                Ok(!series.is_empty() && segment.exemplars()?.iter().any(|e| of_exemplar(e.0, e.1)))
             };
-            if series.iter().any(in_time) {
+            if series.iter().any(in_time) || touched_exemplar()? {
                 touched.push(segment);
             }
         }
@@ -115,9 +118,11 @@ impl Shared {
         deletion: &SeriesDeletion,
     ) -> Result<Option<Stored>, StorageError> {
         let meta = segment.meta();
-        let lineage = Lineage::of_merge([meta]);
+        let (lineage, resolution_ms) = (Lineage::of_merge([meta]), meta.resolution_ms);
         let (inputs, deletion) = (vec![Arc::clone(segment)], deletion.clone());
-        self.write(meta, lineage, move |disk, path, order| flush::merge(disk, path, &order, &inputs, Some(&deletion)))
-            .await
+        self.write(meta, lineage, move |disk, path, order| {
+            flush::merge(disk, path, &order, &inputs, Change { deletion: Some(&deletion), resolution_ms })
+        })
+        .await
     }
 }
