@@ -6,7 +6,7 @@ use storage::metrics::{Histogram, ResetHint};
 
 use super::annotate::{HistogramOperation, Note};
 use super::column::Point;
-use super::ranges::Window;
+use super::ranges::{Total, Window};
 use super::rate::is_start_reset;
 use crate::error::QueryError;
 use crate::promql::histogram::{self, HistogramError};
@@ -17,16 +17,16 @@ pub(super) fn aggregate(function: &str, w: &Window<'_>) -> Option<Point> {
     match function {
         "sum_over_time" => sum(w),
         "avg_over_time" => average(w),
-        "count_over_time" => Some(Point::Float((w.floats.len() + w.histograms.len()) as f64)),
+        "count_over_time" => Some(Point::Float((w.float_count() + w.histogram_count) as f64)),
         "present_over_time" | "absent_over_time" => Some(Point::Float(1.0)),
         "first_over_time" => Some(end(w, false)),
         "last_over_time" => Some(end(w, true)),
         "ts_of_first_over_time" => Some(Point::Float(times(w).min()? as f64 / 1000.0)),
         "ts_of_last_over_time" => Some(Point::Float(times(w).max()? as f64 / 1000.0)),
-        "min_over_time" => extreme(w, |value, best| value < best).map(|(_, value)| Point::Float(value)),
-        "max_over_time" => extreme(w, |value, best| value > best).map(|(_, value)| Point::Float(value)),
-        "ts_of_min_over_time" => extreme(w, |value, best| value <= best).map(|(t, _)| Point::Float(t as f64 / 1000.0)),
-        "ts_of_max_over_time" => extreme(w, |value, best| value >= best).map(|(t, _)| Point::Float(t as f64 / 1000.0)),
+        "min_over_time" => extreme(w, Total::Min, |value, best| value < best).map(|(_, value)| Point::Float(value)),
+        "max_over_time" => extreme(w, Total::Max, |value, best| value > best).map(|(_, value)| Point::Float(value)),
+        "ts_of_min_over_time" => extreme(w, Total::Min, |value, best| value <= best).map(seconds),
+        "ts_of_max_over_time" => extreme(w, Total::Max, |value, best| value >= best).map(seconds),
         "stddev_over_time" => variance(w).map(|variance| Point::Float(variance.sqrt())),
         "stdvar_over_time" => variance(w).map(Point::Float),
         "mad_over_time" => deviation(w).map(Point::Float),
@@ -62,7 +62,7 @@ fn end(w: &Window<'_>, last: bool) -> Point {
 fn sum(w: &Window<'_>) -> Option<Point> {
     if w.histograms.is_empty() {
         let (mut sum, mut lost) = (0.0, 0.0);
-        w.floats.values.iter().for_each(|&value| kahan::increment(value, &mut sum, &mut lost));
+        w.values(Total::Sum).iter().for_each(|&value| kahan::increment(value, &mut sum, &mut lost));
         return Some(Point::Float(if f64::is_infinite(sum) { sum } else { sum + lost }));
     }
     one_kind(w)?;
@@ -81,6 +81,10 @@ fn sum(w: &Window<'_>) -> Option<Point> {
 }
 
 fn average(w: &Window<'_>) -> Option<Point> {
+    if w.histograms.is_empty() && w.coarse.is_some() {
+        let sum = sum(w)?;
+        return Some(if let Point::Float(sum) = sum { Point::Float(sum / w.float_count() as f64) } else { sum });
+    }
     if w.histograms.is_empty() {
         return Some(Point::Float(average_of(w.floats.values)));
     }
@@ -237,11 +241,16 @@ impl HistogramMean {
     }
 }
 
+fn seconds((time, _): (i64, f64)) -> Point {
+    Point::Float(time as f64 / 1000.0)
+}
+
 /// Time and value of the sample that beats all others; one that is NaN is beaten by any.
-fn extreme(w: &Window<'_>, beats: impl Fn(f64, f64) -> bool) -> Option<(i64, f64)> {
-    let mut best = (*w.floats.times.first()?, *w.floats.values.first()?);
+fn extreme(w: &Window<'_>, of: Total, beats: impl Fn(f64, f64) -> bool) -> Option<(i64, f64)> {
+    let values = w.values(of);
+    let mut best = (*w.floats.times.first()?, *values.first()?);
     w.note_ignored_histograms();
-    for (&time, &value) in w.floats.times.iter().zip(w.floats.values) {
+    for (&time, &value) in w.floats.times.iter().zip(values) {
         if beats(value, best.1) || best.1.is_nan() {
             best = (time, value);
         }

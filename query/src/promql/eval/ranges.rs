@@ -18,7 +18,7 @@ use super::select::{Slice, Split};
 use super::{Evaluator, absent, subquery};
 use crate::error::QueryError;
 use crate::promql::ast::{At, Call, Edges, Expr, MatrixSelector, Node, Span, Subquery};
-use crate::promql::source::Samples;
+use crate::promql::source::{Coarse, Samples};
 
 /// Series whose columns are made before they are handed on.
 const WAVE_SERIES: usize = 2048;
@@ -42,9 +42,25 @@ pub(super) struct Window<'w> {
     pub(super) resets: Option<&'w Resets>,
     /// The row of the series that the first plain sample of the window is.
     pub(super) first_row: usize,
+    /// What the plain samples of the series stand for, where some were left out.
+    pub(super) coarse: Option<&'w Coarse>,
+    /// How many samples the histograms of the window stand for.
+    pub(super) histogram_count: usize,
 }
 
 impl Window<'_> {
+    /// The values that count for a function of all samples of the window.
+    pub(super) fn values(&self, of: Total) -> &[f64] {
+        let rows = self.first_row..self.first_row + self.floats.len();
+        self.coarse.map_or(self.floats.values, |coarse| &of.column(coarse)[rows])
+    }
+
+    /// How many samples the plain ones stand for.
+    pub(super) fn float_count(&self) -> usize {
+        let rows = self.first_row..self.first_row + self.floats.len();
+        self.coarse.map_or(self.floats.len(), |coarse| coarse.count[rows].iter().map(|&count| count as usize).sum())
+    }
+
     pub(super) fn note(&self, note: &Note<'_>) {
         self.notes.add(self.span, note);
     }
@@ -53,6 +69,34 @@ impl Window<'_> {
     pub(super) fn note_ignored_histograms(&self) {
         if !self.histograms.is_empty() {
             self.note(&Note::IgnoredInMixedRange { metric: self.name });
+        }
+    }
+}
+
+/// What of samples that stand for several is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Total {
+    Min,
+    Max,
+    Sum,
+}
+
+impl Total {
+    pub(super) fn column(self, coarse: &Coarse) -> &[f64] {
+        match self {
+            Self::Min => &coarse.min,
+            Self::Max => &coarse.max,
+            Self::Sum => &coarse.sum,
+        }
+    }
+
+    /// What a function looks at; `None` for those that look at the samples that are left.
+    fn of(function: &str) -> Option<Self> {
+        match function {
+            "min_over_time" => Some(Self::Min),
+            "max_over_time" => Some(Self::Max),
+            "sum_over_time" | "avg_over_time" => Some(Self::Sum),
+            _ => None,
         }
     }
 }
@@ -220,7 +264,7 @@ impl Evaluator<'_> {
         let (range, offset) = (call.arg.range(), call.arg.offset());
         let (before, after) = self.reach(&call.arg);
         let mut column = Column::absent(self.grid.count);
-        let mut running = Running::of(call, &floats, histograms.is_empty());
+        let mut running = Running::of(call, &floats, split.coarse(), histograms.is_empty());
         let (mut f, mut h) = (0..0, 0..0);
         let mut any_float = false;
         for step in 0..self.grid.count {
@@ -248,6 +292,11 @@ impl Evaluator<'_> {
                 span: call.span,
                 resets: running.resets.as_ref(),
                 first_row: f.start,
+                coarse: split.coarse(),
+                histogram_count: match split.histogram_counts().get(h.clone()) {
+                    Some(counts) => counts.iter().map(|&count| count as usize).sum(),
+                    None => h.len(),
+                },
             };
             let point = self.window(call, &window, step)?;
             any_float |= matches!(point, Some(Point::Float(_)));
@@ -332,6 +381,8 @@ fn advance(rows: &mut std::ops::Range<usize>, times: &[i64], start: i64, end: i6
 struct Running<'r> {
     resets: Option<Resets>,
     values: &'r [f64],
+    /// How many samples there are up to each, where some were left out; else empty.
+    counts: Vec<u64>,
     kind: RunningKind,
 }
 
@@ -349,8 +400,14 @@ enum RunningKind {
 }
 
 impl<'r> Running<'r> {
-    fn of(call: &RangeCall<'_>, floats: &Slice<'r, f64>, no_histograms: bool) -> Self {
-        let values = floats.values;
+    fn of(call: &RangeCall<'_>, floats: &Slice<'r, f64>, coarse: Option<&'r Coarse>, no_histograms: bool) -> Self {
+        let total = Total::of(call.function);
+        let values = coarse.zip(total).map_or(floats.values, |(coarse, total)| total.column(coarse));
+        let up_to = |sum: &mut u64, count: &u32| {
+            *sum += u64::from(*count);
+            Some(*sum)
+        };
+        let counts = coarse.into_iter().flat_map(|coarse| std::iter::once(0).chain(coarse.count.iter().scan(0, up_to)));
         let plain = no_histograms && call.arg.edges() == Edges::Extrapolated;
         let kind = match call.function {
             "sum_over_time" | "avg_over_time" if plain => match sums(values) {
@@ -364,19 +421,23 @@ impl<'r> Running<'r> {
             "present_over_time" | "absent_over_time" if plain => RunningKind::Present,
             _ => RunningKind::None,
         };
-        let counts = matches!(call.function, "rate" | "increase") && plain;
-        Self { resets: if counts { Resets::of(floats) } else { None }, values, kind }
+        let is_counted = matches!(call.function, "rate" | "increase") && plain;
+        Self { resets: if is_counted { Resets::of(floats) } else { None }, values, counts: counts.collect(), kind }
     }
 
     /// The answer for a window, which is not empty; windows come in order.
     fn value(&mut self, rows: &std::ops::Range<usize>) -> Option<f64> {
+        let count = match (self.counts.get(rows.start), self.counts.get(rows.end)) {
+            (Some(from), Some(to)) => (to - from) as f64,
+            _ => rows.len() as f64,
+        };
         match &mut self.kind {
             RunningKind::None => None,
-            RunningKind::Count => Some(rows.len() as f64),
+            RunningKind::Count => Some(count),
             RunningKind::Present => Some(1.0),
             RunningKind::Sums { sums, average } => {
                 let sum = difference(sums[rows.end], sums[rows.start]);
-                Some(if *average { sum / rows.len() as f64 } else { sum })
+                Some(if *average { sum / count } else { sum })
             }
             RunningKind::Extreme { rows: queue, next, greatest } => {
                 let values = self.values;

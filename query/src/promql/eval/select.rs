@@ -16,10 +16,13 @@ use crate::error::QueryError;
 use crate::parallel;
 use crate::promql::ast::{At, Edges, Span, VectorSelector};
 use crate::promql::histogram;
-use crate::promql::source::{Samples, SeriesSet};
+use crate::promql::source::{Coarse, Samples, SeriesSet};
 
 /// Series that one thread works on at a time.
 pub(super) const SERIES_AT_A_TIME: usize = 32;
+/// Where samples were left out, so many times the distance of those that are left is looked back, if that is more: the
+/// last one of a span may be followed by the last one of the next nearly two spans later.
+const COARSE_LOOKBACK: i64 = 2;
 
 /// What of the sample that counts at a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +44,8 @@ impl Evaluator<'_> {
         let (first, last) = self.reference_times(selector);
         let smoothed = selector.edges == Edges::Smoothed && of == Of::Value;
         let after = if smoothed { lookback } else { 0 };
-        let set = self.source.select(&selector.matchers, first - lookback + 1, last + after)?;
+        let before = lookback.max(COARSE_LOOKBACK * self.source.resolution_ms(first - lookback + 1, last));
+        let set = self.source.select(&selector.matchers, first - before + 1, last + after)?;
         self.columns(set.as_ref(), |labels, samples| {
             Ok(if smoothed {
                 self.smoothed(selector, span, labels, samples)
@@ -137,7 +141,8 @@ impl Evaluator<'_> {
             next += samples.timestamps[next..].iter().take_while(|&&time| time <= reference).count();
             let Some(at) = next.checked_sub(1) else { continue };
             let time = samples.timestamps[at];
-            if time <= reference - lookback {
+            let resolution = samples.coarse.as_ref().map_or(0, |coarse| i64::from(coarse.resolution_ms[at]));
+            if time <= reference - lookback.max(COARSE_LOOKBACK * resolution) {
                 continue;
             }
             let histogram = histogram_at(samples, at);
@@ -249,6 +254,10 @@ type Columns<'s> = (Cow<'s, [i64]>, Cow<'s, [f64]>, Cow<'s, [i64]>);
 pub(super) struct Split<'s> {
     floats: Columns<'s>,
     histograms: (Vec<i64>, Vec<Arc<Histogram>>, Vec<i64>),
+    /// What the plain samples stand for, where some were left out.
+    coarse: Option<Cow<'s, Coarse>>,
+    /// How many samples each histogram stands for, likewise.
+    histogram_counts: Vec<u32>,
 }
 
 /// Some samples of one kind.
@@ -281,10 +290,12 @@ impl<'s> Split<'s> {
         if samples.histograms.is_empty() && !samples.values.iter().any(|&value| is_stale(value)) {
             let floats = (&samples.timestamps, &samples.values, &samples.starts);
             let floats = (Cow::Borrowed(floats.0.as_slice()), Cow::from(floats.1), Cow::from(floats.2));
-            return Self { floats, histograms: Default::default() };
+            let coarse = samples.coarse.as_deref().map(Cow::Borrowed);
+            return Self { floats, histograms: Default::default(), coarse, histogram_counts: Vec::new() };
         }
         let (mut times, mut values, mut starts) = (Vec::new(), Vec::new(), Vec::new());
         let mut own = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut histogram_counts) = (Vec::new(), Vec::new());
         let mut histograms = samples.histograms.iter().peekable();
         for (row, (&time, &value)) in samples.timestamps.iter().zip(&samples.values).enumerate() {
             let start = samples.starts.get(row).copied();
@@ -293,16 +304,20 @@ impl<'s> Split<'s> {
                     own.0.push(time);
                     own.1.push(Arc::clone(histogram));
                     own.2.extend(start);
+                    histogram_counts.extend(samples.coarse.as_ref().map(|coarse| coarse.count[row]));
                 }
                 None if !is_stale(value) => {
                     times.push(time);
                     values.push(value);
                     starts.extend(start);
+                    rows.push(row as u32);
                 }
                 _ => {}
             }
         }
-        Self { floats: (Cow::Owned(times), Cow::Owned(values), Cow::Owned(starts)), histograms: own }
+        let floats = (Cow::Owned(times), Cow::Owned(values), Cow::Owned(starts));
+        let coarse = samples.coarse.as_ref().map(|coarse| Cow::Owned(coarse.rows(&rows)));
+        Self { floats, histograms: own, coarse, histogram_counts }
     }
 
     pub(super) fn floats(&self) -> Slice<'_, f64> {
@@ -311,6 +326,16 @@ impl<'s> Split<'s> {
 
     pub(super) fn histograms(&self) -> Slice<'_, Arc<Histogram>> {
         Slice { times: &self.histograms.0, values: &self.histograms.1, starts: &self.histograms.2 }
+    }
+
+    /// What the plain samples stand for, where some were left out.
+    pub(super) fn coarse(&self) -> Option<&Coarse> {
+        self.coarse.as_deref()
+    }
+
+    /// How many samples each histogram stands for, where some were left out; else empty.
+    pub(super) fn histogram_counts(&self) -> &[u32] {
+        &self.histogram_counts
     }
 
     /// Those after `start` up to `end`.

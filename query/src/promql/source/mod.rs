@@ -11,7 +11,7 @@ use crate::error::QueryError;
 use crate::promql::ast::Matcher;
 
 pub use self::stored::{Stored, label_matchers};
-pub use storage::metrics::Samples;
+pub use storage::metrics::{Coarse, Samples};
 
 /// One snapshot of the series of a tenant. Every selection of a query is made from the same one.
 pub trait Source: Send + Sync {
@@ -21,6 +21,12 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// What kept it from being read, or that the query's budget is used up.
     fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Box<dyn SeriesSet + '_>, QueryError>;
+
+    /// How far apart the samples of a time (both ends included) may be because old ones were left out, in milliseconds; 0
+    /// when all are there.
+    fn resolution_ms(&self, _start: i64, _end: i64) -> i64 {
+        0
+    }
 }
 
 /// The series of one selection, sorted by their labels.

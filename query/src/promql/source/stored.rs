@@ -65,6 +65,10 @@ impl Source for Stored<'_> {
         self.read.series.fetch_add(labels.len() as u64, Ordering::Relaxed);
         Ok(Box::new(StoredSeries { selection, samples: &self.read.samples }))
     }
+
+    fn resolution_ms(&self, start: i64, end: i64) -> i64 {
+        i64::from(self.snapshot.resolution_ms(start, end))
+    }
 }
 
 fn series_bytes(labels: &Labels) -> usize {
