@@ -42,13 +42,14 @@ pub(crate) async fn run(State(app): State<App>, request: Request) -> Result<Resp
     let house = app.house()?;
     let place = house.queries.enter().await?;
     let snapshot = Arc::new(house.store.snapshot(&tenant, None));
+    let metrics = Arc::new(house.store.metrics(&tenant));
     let budget = house.engine.budget();
     let cancel = CancelOnDrop(Arc::clone(&budget));
     let limits = SqlLimits {
         memory_bytes: usize::try_from(app.memory.query_bytes / 2).unwrap_or(usize::MAX),
         threads: house.engine.limits().threads,
     };
-    let SqlAnswer { schema, batches } = sql::run(snapshot, &statement, &limits, &budget).await?;
+    let SqlAnswer { schema, batches } = sql::run(snapshot, metrics, &statement, &limits, &budget).await?;
     let batches = batches.map(|batch| batch.map_err(sql::explain));
     answer(format, FormatWriter::new(format, &schema)?, Box::pin(batches), (cancel, place)).await
 }

@@ -1,9 +1,10 @@
-//! SQL over a table `logs`, by DataFusion: read-only, within a deadline and the queries' memory.
+//! SQL over the tables `logs`, `metrics` and `series`, by DataFusion: read-only, within a deadline and the queries' memory.
 //!
-//! The table's columns are `timestamp`, `observed_timestamp`, `level`, `message`, and one for each stream label,
+//! The columns of `logs` are `timestamp`, `observed_timestamp`, `level`, `message`, and one for each stream label,
 //! resource attribute and attribute that occurs, with names as LogQL has them and types unified across segments.
 
 mod pushdown;
+mod samples;
 mod schema;
 mod table;
 
@@ -18,13 +19,17 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use storage::Snapshot;
+use storage::metrics::MetricSnapshot;
 
 use crate::budget::Budget;
 use crate::error::QueryError;
+use samples::{MetricTable, Of};
 use table::LogTable;
 
-/// The name of the table of logs.
-const TABLE: &str = "logs";
+/// The names of the tables.
+const LOGS: &str = "logs";
+const METRICS: &str = "metrics";
+const SERIES: &str = "series";
 
 /// What a statement may use.
 #[derive(Debug, Clone)]
@@ -43,12 +48,13 @@ pub struct SqlAnswer {
     pub batches: SendableRecordBatchStream,
 }
 
-/// Plans a statement over a snapshot and starts it. `budget` ends it.
+/// Plans a statement over snapshots of logs and metrics and starts it. `budget` ends it.
 ///
 /// # Errors
 /// `BadQuery` when it is no statement that only reads, or cannot be planned.
 pub async fn run(
     snapshot: Arc<Snapshot>,
+    metrics: Arc<MetricSnapshot>,
     statement: &str,
     limits: &SqlLimits,
     budget: &Arc<Budget>,
@@ -65,7 +71,11 @@ pub async fn run(
         .map_err(explain)?;
     let context = SessionContext::new_with_config_rt(config, runtime);
     let table = LogTable::new(snapshot, Arc::clone(budget));
-    context.register_table(TABLE, Arc::new(table)).map_err(explain)?;
+    context.register_table(LOGS, Arc::new(table)).map_err(explain)?;
+    for (name, of) in [(METRICS, Of::Samples), (SERIES, Of::Series)] {
+        let table = MetricTable::new(Arc::clone(&metrics), of, Arc::clone(budget));
+        context.register_table(name, Arc::new(table)).map_err(explain)?;
+    }
     let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let frame = context.sql_with_options(statement, only_reads).await.map_err(explain)?;
     let schema = Arc::new(frame.schema().as_arrow().clone());

@@ -170,21 +170,21 @@ impl Narrowed {
 }
 
 /// Without casts and names around it that do not change what is compared.
-fn plain(expr: &Expr) -> &Expr {
+pub(super) fn plain(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => plain(&alias.expr),
         other => other,
     }
 }
 
-fn text(value: &ScalarValue) -> Option<String> {
+pub(super) fn text(value: &ScalarValue) -> Option<String> {
     match value {
         ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => text.clone(),
         _ => None,
     }
 }
 
-fn nanoseconds(value: &ScalarValue) -> Option<i64> {
+pub(super) fn nanoseconds(value: &ScalarValue) -> Option<i64> {
     match value {
         ScalarValue::TimestampNanosecond(time, _) => *time,
         ScalarValue::TimestampMicrosecond(time, _) => time.map(|time| time.saturating_mul(1_000)),

@@ -171,6 +171,6 @@ impl Piece {
     }
 }
 
-fn outside(error: QueryError) -> DataFusionError {
+pub(super) fn outside(error: QueryError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

@@ -42,7 +42,7 @@ async fn ask(store: &Store, statement: &str) -> Result<String, QueryError> {
     let limits = SqlLimits { memory_bytes: 64 << 20, threads: NonZeroUsize::new(2).unwrap() };
     let budget = Budget::new(&MemoryPool::new(1 << 30, 1 << 30), Duration::from_secs(60));
     let snapshot = Arc::new(store.snapshot(&Tenant::default(), None));
-    let answer = run(snapshot, statement, &limits, &budget).await?;
+    let answer = run(snapshot, Arc::new(store.metrics(&Tenant::default())), statement, &limits, &budget).await?;
     let mut writer = FormatWriter::new(Format::Csv, &answer.schema)?;
     let mut csv = Vec::new();
     let mut batches = answer.batches;
@@ -139,8 +139,51 @@ async fn a_deadline_ends_a_statement() {
     let budget = Budget::new(&MemoryPool::new(1 << 30, 1 << 30), Duration::ZERO);
     let limits = SqlLimits { memory_bytes: 64 << 20, threads: NonZeroUsize::MIN };
     let snapshot = Arc::new(store.snapshot(&Tenant::default(), None));
-    let answer = run(snapshot, "select message from logs", &limits, &budget).await.unwrap();
+    let answer = run(snapshot, Arc::default(), "select message from logs", &limits, &budget).await.unwrap();
     let ended = answer.batches.try_collect::<Vec<_>>().await.map_err(explain);
     assert!(matches!(ended, Err(QueryError::Deadline { .. })), "{ended:?}");
     store.close().await.unwrap();
+}
+
+async fn with_metrics() -> (tempfile::TempDir, Arc<Store>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreConfig::new(folder.path()), Arc::new(RealDisk), Arc::new(SettableClock::new(0)))
+        .await
+        .unwrap();
+    for half in 0..2_i64 {
+        let mut builder = storage::metrics::MetricBatchBuilder::default();
+        for (name, job) in [("up", "a"), ("up", "b"), ("requests_total", "a")] {
+            let at = builder.series([("__name__", name), ("job", job)].into_iter());
+            (half * 50..half * 50 + 50).for_each(|i| builder.sample(at, i * 1000, i as f64));
+        }
+        builder.metadata("up", storage::metrics::MetricKind::Gauge, "is it up", "");
+        store.append_metrics(&Tenant::default(), builder.finish(), None).await.unwrap();
+        if half == 0 {
+            store.flush(false).await.unwrap();
+        }
+    }
+    (folder, store)
+}
+
+#[tokio::test]
+async fn samples_and_series_are_tables() {
+    let (_folder, store) = with_metrics().await;
+    let check = async |statement: &str, answer: &str| {
+        assert_eq!(ask(&store, statement).await.unwrap(), answer, "{statement}");
+    };
+    check("select count(*) as n, sum(value) as s from metrics", "n,s\n300,14850.0\n").await;
+    check(
+        "select name, labels['job'] as job, count(*) as n from metrics group by 1, 2 order by 1, 2",
+        "name,job,n\nrequests_total,a,100\nup,a,100\nup,b,100\n",
+    )
+    .await;
+    let narrow = "select max(value) as v, count(*) as n from metrics where name = 'up' and labels['job'] = 'b' \
+                  and timestamp >= '1970-01-01T00:00:10Z' and timestamp < '1970-01-01T00:01:00Z'";
+    check(narrow, "v,n\n59.0,50\n").await;
+    check("select value from metrics where name in ('up') order by timestamp desc, value limit 1", "value\n99.0\n")
+        .await;
+    check("select name, type, help from series where labels['job'] = 'b'", "name,type,help\nup,gauge,is it up\n").await;
+    check("select count(*) as n from series where labels['absent'] = ''", "n\n0\n").await;
+    let plan = ask(&store, &format!("explain {narrow}")).await.unwrap();
+    assert!(plan.contains("labels"), "{plan}");
 }
