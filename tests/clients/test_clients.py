@@ -56,12 +56,37 @@ def test_duckdb_reads_a_segment(farol):
                       headers={"Content-Encoding": "gzip", "Content-Type": "application/x-ndjson"}, timeout=60)
     assert r.status_code // 100 == 2, r.text
     farol.flush()
-    segments = glob.glob(f"{farol.data}/segments/**/*.parquet", recursive=True)
+    segments = glob.glob(f"{farol.data}/segments/*/logs/**/*.parquet", recursive=True)
     assert segments
     rows = duckdb.sql(f"select code, count(*) from read_parquet({segments!r}) where service = 'duck' group by code order by code").fetchall()
     assert rows == [(200, 1000), (201, 1000), (202, 1000)]
     first = duckdb.sql(f"select epoch_ms(min(timestamp)) from read_parquet({segments!r})").fetchall()[0][0]
     assert first == 1_700_000_000_000
+
+
+def test_duckdb_reads_samples(farol):
+    start = 1_700_000_000_000
+    points = [{"timeUnixNano": str((start + i * 15_000) * 10**6), "asDouble": i / 10 if i % 50 else 1 / 3,
+               "attributes": [{"key": "host", "value": {"stringValue": f"h{i % 2}"}}]} for i in range(200)]
+    metric = {"name": "temperature", "gauge": {"dataPoints": points}}
+    body = {"resourceMetrics": [{"resource": {}, "scopeMetrics": [{"scope": {}, "metrics": [metric]}]}]}
+    r = requests.post(f"{farol.url}/v1/metrics", json=body, timeout=60)
+    assert r.status_code == 200, r.text
+    farol.flush()
+    segments = glob.glob(f"{farol.data}/segments/default/metrics/2023-11-14/*.parquet")
+    assert len(segments) == 1
+    samples = f"""
+        select s.labels, r.timestamp, coalesce(r.value, (s.base + r.digits * s.factor)::double / 10 ** s.scale) as value
+        from '{segments[0]}' r
+        join (select series, labels, base, factor, scale from '{segments[0]}' where labels is not null) s using (series)
+        where r.histogram is null"""
+    found = duckdb.sql(f"select labels, epoch_ms(timestamp), value from ({samples}) order by 2").fetchall()
+    found = [(json.loads(labels), time, value) for labels, time, value in found]
+    found = [(labels["host"], time, value) for labels, time, value in found if labels["__name__"] == "temperature"]
+    assert found == [(f"h{i % 2}", start + i * 15_000, p["asDouble"]) for i, p in enumerate(points)]
+    query = "select labels['host'] as host, count(*) as n, max(value) as m from metrics where name = 'temperature' group by 1 order by 1"
+    r = requests.post(f"{farol.url}/farol/api/v1/sql", json={"query": query}, timeout=60)
+    assert r.json() == [{"host": "h0", "n": 100, "m": 19.8}, {"host": "h1", "n": 100, "m": 19.9}], r.text
 
 
 def test_sql_answers_in_every_format(farol):
