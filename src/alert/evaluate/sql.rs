@@ -23,6 +23,7 @@ const VALUE: &str = "value";
 pub(super) async fn samples(reader: &Reader, statement: &str, at_ms: i64) -> Result<Vec<Sample>, String> {
     let house = reader.app.house().map_err(|error| error.message)?;
     let snapshot = Arc::new(house.store.snapshot(&reader.tenant, None));
+    let metrics = Arc::new(house.store.metrics(&reader.tenant));
     let budget = reader.budget()?;
     let _cancel = CancelOnDrop(Arc::clone(&budget));
     let limits = SqlLimits {
@@ -30,7 +31,8 @@ pub(super) async fn samples(reader: &Reader, statement: &str, at_ms: i64) -> Res
         threads: house.engine.limits().threads,
     };
     let statement = at_time(statement, at_ms);
-    let mut answer = sql::run(snapshot, &statement, &limits, &budget).await.map_err(|error| error.to_string())?;
+    let answer = sql::run(snapshot, metrics, &statement, &limits, &budget).await;
+    let mut answer = answer.map_err(|error| error.to_string())?;
     if answer.schema.column_with_name(VALUE).is_none() {
         return Err("the statement has no column \"value\"".to_owned());
     }
