@@ -88,6 +88,8 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/farol/api/v1/rules/{id}", get(rules::farol::get))
         .route("/farol/api/v1/rules/{id}/explain", get(rules::explain::explain))
         // Prometheus's API.
+        .route("/federate", get(prometheus::federate))
+        .route("/prometheus/federate", get(prometheus::federate))
         .nest("/api/v1", prometheus_api())
         .nest("/prometheus/api/v1", prometheus_api());
     finish(routes, app)
@@ -106,9 +108,26 @@ fn prometheus_api() -> Router<App> {
         .route("/targets", get(prometheus::scraped::targets))
         .route("/targets/metadata", get(prometheus::scraped::metadata))
         .route("/scrape_pools", get(prometheus::scraped::pools))
+        .route("/metadata", get(prometheus::metadata::metadata))
+        .route("/query_exemplars", get(prometheus::metadata::exemplars).post(prometheus::metadata::exemplars))
+        .route("/alertmanagers", get(prometheus::status::alertmanagers))
         .route("/status/config", get(prometheus::scraped::config))
         .route("/rules", get(rules::prometheus::rules))
         .route("/alerts", get(rules::prometheus::alerts))
+        .route("/status/buildinfo", get(prometheus::status::buildinfo))
+        .route("/status/runtimeinfo", get(prometheus::status::runtimeinfo))
+        .route("/status/flags", get(prometheus::status::flags))
+        .route("/status/tsdb", get(prometheus::status::tsdb))
+        .route("/status/walreplay", get(prometheus::status::walreplay))
+        .route("/read", post(prometheus::read))
+        .route(
+            "/admin/tsdb/delete_series",
+            post(prometheus::admin::delete_series).put(prometheus::admin::delete_series),
+        )
+        .route(
+            "/admin/tsdb/clean_tombstones",
+            post(prometheus::admin::clean_tombstones).put(prometheus::admin::clean_tombstones),
+        )
         .fallback(prometheus::not_found)
 }
 

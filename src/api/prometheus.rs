@@ -1,18 +1,25 @@
 //! Prometheus's HTTP API, one resource a file.
 
+pub(crate) mod admin;
 mod answer;
 mod error;
+mod federate;
 mod labels;
+pub(crate) mod metadata;
 mod params;
 mod parse;
 mod query;
+mod read;
 pub(crate) mod scraped;
+pub(crate) mod status;
 pub(crate) mod targets;
 
 pub(crate) use error::not_found;
+pub(crate) use federate::federate;
 pub(crate) use labels::{label_names, label_values, series};
 pub(crate) use parse::{format_query, parse_query};
 pub(crate) use query::{instant, range};
+pub(crate) use read::read;
 
 use std::sync::Arc;
 

@@ -142,7 +142,7 @@ impl ScrapeManager {
         targets.filter(|t| is_wanted(&t.public)).map(|t| (t.public.clone(), t.metadata())).collect()
     }
 
-    /// Labels that tell this server apart, for alerts.
+    /// Labels that tell this server apart, for alerts and for federation.
     pub(crate) fn external_labels(&self) -> LabelMap {
         self.state().config.external_labels.clone()
     }

@@ -9,4 +9,5 @@ mod harness;
 mod lifecycle;
 mod logs;
 mod patterns;
+mod prometheus;
 mod tidy;

@@ -213,7 +213,7 @@ fn write_point(out: &mut Vec<u8>, time: i64, value: f64) {
 }
 
 /// Most values are small whole numbers, which need no search for the shortest text.
-fn write_number(out: &mut Vec<u8>, value: f64) {
+pub(super) fn write_number(out: &mut Vec<u8>, value: f64) {
     let whole = value as i64;
     // Writing to memory does not fail.
     let _ = if whole as f64 == value && whole.unsigned_abs() < (1 << 53) && (whole != 0 || value.is_sign_positive()) {
@@ -234,7 +234,7 @@ fn write_histogram_point(out: &mut Vec<u8>, time: i64, histogram: &Histogram) {
 }
 
 /// Seconds, with three decimals unless they are whole.
-fn write_time(out: &mut Vec<u8>, ms: i64) {
+pub(super) fn write_time(out: &mut Vec<u8>, ms: i64) {
     let (seconds, rest) = (ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000);
     let sign = if ms < 0 { "-" } else { "" };
     // Writing to memory does not fail.

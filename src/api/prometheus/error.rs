@@ -125,7 +125,7 @@ impl From<storage::StorageError> for PromError {
 
 /// Everything below `/api/v1` that is not there.
 pub(crate) async fn not_found(uri: Uri) -> PromError {
-    PromError::new(Type::NotFound, format!("there is no {}", uri.path()))
+    PromError::new(Type::NotFound, format!("there is no {} in this API", uri.path()))
 }
 
 #[cfg(test)]

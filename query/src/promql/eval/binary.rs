@@ -274,10 +274,9 @@ impl Matching<'_> {
         let steps = self.evaluator.grid.count;
         let swapped = self.matching.cardinality == Cardinality::OneToMany;
         let (many, one) = if swapped { (right, left) } else { (left, right) };
-        let (fill_many, fill_one) = match swapped {
-            true => (self.matching.fill_right, self.matching.fill_left),
-            false => (self.matching.fill_left, self.matching.fill_right),
-        };
+        // As in Prometheus, `fill_left` is the side that may have many, also with `group_right`, where that stands on the
+        // right.
+        let (fill_many, fill_one) = (self.matching.fill_left, self.matching.fill_right);
         let mut place: FxHashMap<Labels, usize> = FxHashMap::default();
         let mut groups: Vec<Group> = Vec::new();
         let mut group_of = |labels: &Labels| {
