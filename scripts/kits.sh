@@ -45,13 +45,14 @@ fi
 
 free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 http=$(free_port) grpc=$(free_port)
-"$binary" serve --data "$work/data" --http "127.0.0.1:$http" --otlp-http off --otlp-grpc "127.0.0.1:$grpc" >"$work/server.log" 2>&1 &
+"$binary" serve --retention 100y --data "$work/data" --http "127.0.0.1:$http" --otlp-http off --otlp-grpc "127.0.0.1:$grpc" >"$work/server.log" 2>&1 &
 server=$!
 for _ in $(seq 200); do
   curl -fs "http://127.0.0.1:$http/ready" >/dev/null && break
   sleep 0.1
 done
 kit otlp_clients.py --url "http://127.0.0.1:$http" --grpc "127.0.0.1:$grpc" --signals logs
+kit promql_suite.py --url "http://127.0.0.1:$http"
 kit logql_diff.py --url "http://127.0.0.1:$http" --golden logql_golden.json.gz
 
 echo "$passed passed, $failed failed, $meant differences that are meant"
