@@ -14,10 +14,10 @@ fuzz_target!(|bytes: &[u8]| {
         _ => Format::Protobuf,
     };
     let limits = check::limits();
-    if let Ok(decoded) = decode(body, format, &limits, 0) {
+    if let Ok(decoded) = decode(body, format, &[], &limits, 0) {
         for index in 0..decoded.batch.series_count() {
             let labels = storage::metrics::labels_of(decoded.batch.series(index).label_bytes);
-            assert!(labels.count() <= limits.labels_max + 1);
+            assert!(labels.count() <= limits.series_labels_max + 1);
         }
     }
 });

@@ -256,7 +256,7 @@ fn decode(c: &mut Criterion) {
     protocol("JSON lines", json_lines_body(), &|body| jsonlines::decode(body, &options, &limits, NOW_NS).batch.len());
     for (name, format) in [("Prometheus text", Format::Text), ("OpenMetrics text", Format::OpenMetrics)] {
         protocol(name, exposition_body(format == Format::OpenMetrics), &|body| {
-            exposition::decode(body, format, &limits, NOW_NS).unwrap().batch.len()
+            exposition::decode(body, format, &[], &limits, NOW_NS).unwrap().batch.len()
         });
     }
     group.finish();

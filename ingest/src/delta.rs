@@ -1,6 +1,7 @@
 //! Delta points brought to cumulative ones, which is what PromQL's functions are about.
 //!
-//! A stream is a series of a tenant; its total begins with its first point and grows with each one behind the last. A
+//! A stream is a series of a tenant; its total begins with its first point and grows with each one behind the last. The
+//! last point sent again gives the same total again, so that a sender which heard no answer may repeat itself. Any other
 //! point that is not behind the last one is refused: it was counted already, or it would make the counter jump back. Gaps
 //! between points are taken for times in which nothing was counted. A stream that is idle for long is forgotten, as are
 //! all when the server restarts: its next point begins a new total, which PromQL sees as the reset of a counter, with the
@@ -72,6 +73,8 @@ struct Stream {
     /// When its counting began; 0 when that was not said.
     start: i64,
     total: Total,
+    /// What its last point added, and since when.
+    added: (Added, i64),
     /// When its last point came.
     touched: i64,
 }
@@ -81,6 +84,9 @@ enum Total {
     Number(f64),
     Histogram(Box<Histogram>),
 }
+
+/// What a point added, to tell it from others: the bits of a number, or of a histogram's count and sum.
+type Added = (u64, u64);
 
 /// The time that a point is about, and when it came; in milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
@@ -103,8 +109,10 @@ impl DeltaAccumulator {
 
     /// The total with this number added, and when its counting began.
     pub(crate) fn number(&self, tenant: &str, id: SeriesId, window: Window, value: f64) -> Result<(f64, i64), Refused> {
-        self.with(tenant, id, window, |stream| {
+        let added = (value.to_bits(), 0);
+        self.with(tenant, id, window, added, |stream, is_again| {
             let total = match stream.total {
+                Total::Number(total) if is_again => total,
                 Total::Number(total) => total + value,
                 Total::Histogram(_) => value,
             };
@@ -122,8 +130,10 @@ impl DeltaAccumulator {
         window: Window,
         histogram: Histogram,
     ) -> Result<(Histogram, i64), Refused> {
-        self.with(tenant, id, window, |stream| {
+        let added = (histogram.count.to_bits(), histogram.sum.to_bits());
+        self.with(tenant, id, window, added, |stream, is_again| {
             match &mut stream.total {
+                Total::Histogram(_) if is_again => {}
                 Total::Histogram(total) if is_like(total, &histogram) => add(total, histogram),
                 Total::Number(_) => stream.total = Total::Histogram(Box::new(histogram)),
                 Total::Histogram(total) => {
@@ -154,7 +164,8 @@ impl DeltaAccumulator {
         tenant: &str,
         id: SeriesId,
         window: Window,
-        count: impl FnOnce(&mut Stream) -> T,
+        added: Added,
+        count: impl FnOnce(&mut Stream, bool) -> T,
     ) -> Result<T, Refused> {
         let mut guard = self.shard(id).lock().unwrap_or_else(PoisonError::into_inner);
         let shard = &mut *guard;
@@ -165,20 +176,23 @@ impl DeltaAccumulator {
             shard.sweep(window.now, self.settings.idle_ms_max);
         }
         if let Some(stream) = shard.tenants.get_mut(tenant).and_then(|streams| streams.get_mut(&id)) {
-            if window.time <= stream.last {
+            let added = (added, window.start);
+            let is_again = window.time == stream.last && added == stream.added;
+            if window.time <= stream.last && !is_again {
                 let why = format!("the delta point at {} ms is not behind the one at {} ms", window.time, stream.last);
                 return Err((RefusalReason::OutOfOrder, why));
             }
-            (stream.last, stream.touched) = (window.time, window.now);
-            return Ok(count(stream));
+            (stream.last, stream.touched, stream.added) = (window.time, window.now, added);
+            return Ok(count(stream, is_again));
         }
         if shard.streams >= streams_max {
             let why = format!("there are more than {} delta streams already", self.settings.streams_max);
             return Err((RefusalReason::DeltaStreams, why));
         }
         let total = Total::Number(0.0);
-        let mut stream = Stream { last: window.time, start: window.start, total, touched: window.now };
-        let counted = count(&mut stream);
+        let (last, start) = (window.time, window.start);
+        let mut stream = Stream { last, start, total, added: (added, start), touched: window.now };
+        let counted = count(&mut stream, false);
         let streams = match shard.tenants.get_mut(tenant) {
             Some(streams) => streams,
             None => shard.tenants.entry(tenant.into()).or_default(),
@@ -270,8 +284,9 @@ mod tests {
         let deltas = accumulator(1_000);
         assert_eq!(deltas.number("a", SERIES, at(10, 20), 5.0), Ok((5.0, 10)));
         assert_eq!(deltas.number("a", SERIES, at(20, 30), 2.0), Ok((7.0, 10)));
-        for late in [30, 25] {
-            let (reason, why) = deltas.number("a", SERIES, at(20, late), 2.0).unwrap_err();
+        assert_eq!(deltas.number("a", SERIES, at(20, 30), 2.0), Ok((7.0, 10)), "sent again");
+        for (late, value) in [(30, 2.5), (25, 2.0)] {
+            let (reason, why) = deltas.number("a", SERIES, at(20, late), value).unwrap_err();
             assert_eq!(
                 (reason, why),
                 (RefusalReason::OutOfOrder, format!("the delta point at {late} ms is not behind the one at 30 ms"))
@@ -310,7 +325,9 @@ mod tests {
         let deltas = accumulator(1_000);
         let add = |time: i64, h: Histogram| deltas.histogram("a", SERIES, at(1, time), h).unwrap().0;
         assert_eq!(add(10, histogram(1, 1, &[1.0, 2.0])).positive_buckets, [1.0, 2.0]);
-        assert_eq!(add(20, histogram(1, 2, &[1.0, 5.0])).positive_buckets, [1.0, 3.0, 5.0]);
+        for _ in ["once", "again"] {
+            assert_eq!(add(20, histogram(1, 2, &[1.0, 5.0])).positive_buckets, [1.0, 3.0, 5.0]);
+        }
         // Buckets 1 and 2 become 1, bucket 3 becomes 2.
         let total = add(30, histogram(0, 2, &[4.0]));
         assert_eq!((total.schema, total.positive_buckets, total.count), (0, vec![4.0, 9.0], 13.0));

@@ -9,6 +9,7 @@ pub mod decoded;
 pub mod delta;
 pub mod exposition;
 mod gather;
+pub mod influx;
 pub mod jsonlines;
 pub mod level;
 pub mod limits;

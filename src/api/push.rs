@@ -2,10 +2,12 @@
 
 mod batch;
 pub(crate) mod body;
+pub(crate) mod influx;
 mod jsonlines;
 mod loki;
 pub(crate) mod otlp;
 mod otlp_export;
+mod prometheus_text;
 mod remote_write;
 
 use std::sync::Arc;
@@ -30,6 +32,7 @@ pub(crate) use otlp_export::{
     logs as push_otlp_logs, metrics as push_otlp_metrics, take_logs as take_otlp_logs,
     take_metrics as take_otlp_metrics,
 };
+pub(crate) use prometheus_text::push as push_prometheus;
 pub(crate) use remote_write::push as push_remote_write;
 
 /// A body above this size is unpacked, decoded and packed for the journal on a thread of its own, so that it keeps no

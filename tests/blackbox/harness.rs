@@ -42,11 +42,16 @@ pub(crate) struct Server {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
+    headers: ureq::http::HeaderMap,
 }
 
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("no JSON ({e}): {} {}", self.status, self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// The body of an answer that must be a success.
@@ -69,6 +74,11 @@ fn free_port() -> u16 {
 }
 
 impl Server {
+    /// Its HTTP address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn start(folder: &Folder) -> Self {
         Self::start_with(folder, &[])
     }
@@ -171,6 +181,11 @@ impl Server {
         entries.into_iter().map(|(_, line)| line).collect()
     }
 
+    /// Address and port of the HTTP API.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("kill");
@@ -211,9 +226,9 @@ impl Drop for Server {
 
 fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
     let mut response = result.expect("an answer");
-    let status = response.status().as_u16();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().expect("a body");
-    Answer { status, body: String::from_utf8_lossy(&body).into_owned() }
+    Answer { status, body: String::from_utf8_lossy(&body).into_owned(), headers }
 }
 
 /// Every file below `folder`, by name.

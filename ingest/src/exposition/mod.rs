@@ -184,11 +184,18 @@ impl<'b> Parser<'b> {
     }
 }
 
-/// Decodes a body that was pushed. Samples without a time get `now_ns`.
+/// Decodes a body that was pushed. Samples without a time get `now_ns`. All series get the labels of `more`, which win over
+/// those that they have.
 ///
 /// # Errors
 /// `Malformed` when the body is cut off: OpenMetrics without `# EOF`, or a protobuf message that is too short.
-pub fn decode(body: &[u8], format: Format, limits: &Limits, now_ns: i64) -> Result<DecodedMetrics, DecodeError> {
+pub fn decode(
+    body: &[u8],
+    format: Format,
+    more: &[(String, String)],
+    limits: &Limits,
+    now_ns: i64,
+) -> Result<DecodedMetrics, DecodeError> {
     let now = now_ns.div_euclid(1_000_000);
     let mut builder = MetricBatchBuilder::with_capacity(body.len() / 80, body.len() / 2);
     let mut about = About::default();
@@ -199,7 +206,7 @@ pub fn decode(body: &[u8], format: Format, limits: &Limits, now_ns: i64) -> Resu
             Ok(None) => break,
             Ok(Some(Entry::Sample(sample))) => match check(&sample, limits) {
                 Ok(()) => {
-                    put(&mut builder, &sample, now);
+                    put(&mut builder, &sample, more, now);
                     continue;
                 }
                 Err(bad) => bad,
@@ -225,19 +232,19 @@ pub fn decode(body: &[u8], format: Format, limits: &Limits, now_ns: i64) -> Resu
 fn check(sample: &Sample<'_>, limits: &Limits) -> Result<(), (RefusalReason, String)> {
     // The name is none of the labels that are counted.
     let count = sample.labels.len() - 1;
-    if count > limits.labels_max {
-        let message = format!("the series has {count} labels, {} are allowed", limits.labels_max);
+    if count > limits.series_labels_max {
+        let message = format!("the series has {count} labels, {} are allowed", limits.series_labels_max);
         return Err((RefusalReason::Labels, message));
     }
     for (name, value) in sample.labels {
-        if name.len() > limits.label_name_bytes_max || value.len() > limits.label_value_bytes_max {
+        if name.len() > limits.label_name_bytes_max || value.len() > limits.series_label_value_bytes_max {
             let head: String = name.chars().take(40).collect();
             let message = format!(
                 "label '{head}' has a name of {} bytes and a value of {}, {} and {} are allowed",
                 name.len(),
                 value.len(),
                 limits.label_name_bytes_max,
-                limits.label_value_bytes_max
+                limits.series_label_value_bytes_max
             );
             return Err((RefusalReason::Labels, message));
         }
@@ -250,8 +257,9 @@ fn check(sample: &Sample<'_>, limits: &Limits) -> Result<(), (RefusalReason, Str
     }
 }
 
-fn put(builder: &mut MetricBatchBuilder, sample: &Sample<'_>, now: i64) {
-    let series = builder.series(sample.labels.iter().map(|(n, v)| (n.as_ref(), v.as_ref())));
+fn put(builder: &mut MetricBatchBuilder, sample: &Sample<'_>, more: &[(String, String)], now: i64) {
+    let own = sample.labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    let series = builder.series(own.chain(more.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
     let timestamp = sample.timestamp.unwrap_or(now);
     let is_histogram = match &sample.value {
         SampleValue::Float(value) => {

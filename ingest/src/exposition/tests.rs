@@ -311,16 +311,16 @@ fn protobuf_that_cannot_be_read() {
     let unknown = family("t", 9).message(4, &message()).delimited();
     refused(Format::Protobuf, &unknown, "metric family 1: the metric type 9 is not known");
     let body = [unknown, whole].concat();
-    let decoded = decode(&body, Format::Protobuf, &Limits::default(), 0).unwrap();
+    let decoded = decode(&body, Format::Protobuf, &[], &Limits::default(), 0).unwrap();
     assert_eq!((decoded.batch.histograms().len(), decoded.refused.len()), (1, 1));
 }
 
 #[test]
 fn what_is_pushed_is_refused_line_by_line() {
-    let limits = Limits { labels_max: 1, label_value_bytes_max: 4, ..Limits::default() };
+    let limits = Limits { series_labels_max: 1, series_label_value_bytes_max: 4, ..Limits::default() };
     let body = "# HELP a A.\n# TYPE a counter\na 1\nb{\n# TYPE z nope\nc 1 1\nd{x=\"1\",y=\"2\"} 1\ne{x=\"12345\"} 1\n\
                 f 1 9999999999999999\ng{x=\"\"} 2\n";
-    let decoded = decode(body.as_bytes(), Format::Text, &limits, 5_999_999).unwrap();
+    let decoded = decode(body.as_bytes(), Format::Text, &[], &limits, 5_999_999).unwrap();
     let batch = &decoded.batch;
     let got: Vec<String> = batch
         .samples()
@@ -339,7 +339,7 @@ fn what_is_pushed_is_refused_line_by_line() {
     );
     let about = &batch.metadata()[0];
     assert_eq!((about.name.as_str(), about.kind, about.help.as_str()), ("a", MetricKind::Counter, "A."));
-    let cut = decode(b"a 1\n", Format::OpenMetrics, &limits, 0).unwrap_err();
+    let cut = decode(b"a 1\n", Format::OpenMetrics, &[], &limits, 0).unwrap_err();
     assert_eq!(cut.message, "line 2: the data does not end with # EOF");
 }
 
@@ -349,8 +349,8 @@ fn many_labels_and_long_exemplars() {
     let long = "x".repeat(200);
     let body =
         format!("a{{{}}} 1 # {{t=\"{long}\"}} 1\nb{{{},l7=\"y\"}} 1\n# EOF\n", labels.join(","), labels.join(","));
-    let limits = Limits { labels_max: 100, ..Limits::default() };
-    let decoded = decode(body.as_bytes(), Format::OpenMetrics, &limits, 0).unwrap();
+    let limits = Limits { series_labels_max: 100, ..Limits::default() };
+    let decoded = decode(body.as_bytes(), Format::OpenMetrics, &[], &limits, 0).unwrap();
     assert_eq!((decoded.batch.len(), decoded.batch.exemplars().len()), (1, 0));
     assert!(decoded.refused[0].message.starts_with("the label name \"l7\" is there twice"), "{:?}", decoded.refused);
 }
@@ -392,12 +392,19 @@ fn pieces() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
+#[test]
+fn labels_of_the_request_win() {
+    let more = [("job".to_owned(), "batch".to_owned()), ("env".to_owned(), "x".to_owned())];
+    let decoded = decode(b"a{job=\"own\",z=\"1\"} 1 5\n", Format::Text, &more, &Limits::default(), 0).unwrap();
+    assert_eq!(crate::shown::lines(&decoded.batch), ["a{env=x,job=batch,z=1} 1 @5"]);
+}
+
 proptest! {
     #[test]
     fn nothing_makes_the_parser_panic_or_hang(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in pieces()) {
         for body in [bytes.as_slice(), text.as_bytes()] {
             for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
-                if let Ok(decoded) = decode(body, format, &Limits::default(), 0) {
+                if let Ok(decoded) = decode(body, format, &[], &Limits::default(), 0) {
                     prop_assert!(decoded.batch.len() + decoded.refused.len() <= body.len() + 1);
                 }
             }
@@ -408,7 +415,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read(value in any::<f64>(), label in "[^\\\\\"\n]{0,20}", time in 0_i64..4_000_000_000_000) {
         let body = format!("x{{l=\"{label}\"}} {value} {time}\n");
-        let decoded = decode(body.as_bytes(), Format::Text, &Limits::default(), 0).unwrap();
+        let decoded = decode(body.as_bytes(), Format::Text, &[], &Limits::default(), 0).unwrap();
         let (_, got_time, got) = decoded.batch.samples().next().unwrap();
         prop_assert!(got == value || (got.is_nan() && value.is_nan()));
         prop_assert_eq!(got_time, time);

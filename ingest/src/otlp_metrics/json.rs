@@ -148,7 +148,7 @@ mod tests {
               "exemplars":[{"timeUnixNano":"900000000","asDouble":2.5,"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174"}]}]}},
             {"name":"took","histogram":{"aggregationTemporality":"AGGREGATION_TEMPORALITY_CUMULATIVE","dataPoints":[{"timeUnixNano":"1000000000","count":"3","sum":4.5,
               "bucketCounts":["1","2"],"explicitBounds":[0.5]}]}},
-            {"name":"exp","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":"1000000000","count":4,"sum":9,"scale":-1,"zeroCount":"1",
+            {"name":"exp","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":"1000000000","count":4,"sum":9,"scale":-1,"zeroCount":"1","zeroThreshold":0.25,
               "positive":{"offset":-2,"bucketCounts":["1",2]}}]}},
             {"name":"sums","summary":{"dataPoints":[{"timeUnixNano":"1000000000","count":"2","sum":3,"quantileValues":[{"quantile":0.5,"value":1.25}]}]}}
             ]}]}]}"#;
@@ -159,14 +159,14 @@ mod tests {
             [
                 "temp_celsius{job=s,room=a} 1.5 @1000",
                 "hits_total{job=s} 0 @1000 since 500",
-                "took_sum{job=s} 4.5 @1000",
                 "took_count{job=s} 3 @1000",
+                "took_sum{job=s} 4.5 @1000",
                 "took_bucket{job=s,le=0.5} 1 @1000",
                 "took_bucket{job=s,le=+Inf} 3 @1000",
                 "sums_sum{job=s} 3 @1000",
                 "sums_count{job=s} 2 @1000",
                 "sums{job=s,quantile=0.5} 1.25 @1000",
-                "exp{job=s} histogram Unknown schema=-1 count=4 sum=9 zero=1/0 pos=-1+2:[1.0, 2.0] neg=:[] @1000",
+                "exp{job=s} histogram Unknown schema=-1 count=4 sum=9 zero=1/0.25 pos=-1+2:[1.0, 2.0] neg=:[] @1000",
                 "hits_total{job=s} exemplar {span_id=\"eee19b7ec3c1b174\", trace_id=\"5b8efff798038103d269b633813fc60c\"} 2.5 @900",
                 "meta temp_celsius gauge \"How warm.\" \"celsius\"",
                 "meta hits_total counter \"\" \"\"",

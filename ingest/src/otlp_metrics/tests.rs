@@ -285,8 +285,10 @@ fn deltas_are_kept_or_added_up() {
     assert_eq!(second.batch.histograms()[0].histogram.count, 4.0);
     // The same again, as when the answer was lost.
     let again = add(&body(12));
-    assert_eq!((again.batch.len(), again.refused_count()), (0, 3));
-    assert_eq!(again.refused_samples.keys().copied().collect::<Vec<_>>(), [RefusalReason::OutOfOrder]);
+    assert_eq!((lines(&again.batch), again.refused_count()), (lines(&second.batch), 0));
+    let late = add(&body(11));
+    assert_eq!((late.batch.len(), late.refused_count()), (0, 3));
+    assert_eq!(late.refused_samples.keys().copied().collect::<Vec<_>>(), [RefusalReason::OutOfOrder]);
     let ended = add(&request(&[sum("d", delta(), &[message(1, [times(12, 13), number(8, 1)]), point(13, 14, 1.0)])]));
     assert_eq!(
         lines(&ended.batch)[..2],
