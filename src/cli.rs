@@ -37,6 +37,90 @@ pub(crate) enum Command {
     CheckConfig(CheckConfigArgs),
     /// Check every file of a data folder that no server has open.
     Verify(VerifyArgs),
+    /// Check rule files, run their unit tests, or try them on stored data.
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
+/// What to do with rule files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Say everything that is wrong with rule files, each mistake with its line.
+    Check(RulesCheckArgs),
+    /// Run unit tests of rules, as promtool does; lines may be given beside series.
+    Test(RulesTestArgs),
+    /// Say when alerts would have fired on what a server has stored.
+    Backtest(RulesBacktestArgs),
+}
+
+/// In which language the rules of groups are that do not say theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RulesLanguage {
+    /// Over metrics.
+    Promql,
+    /// Over logs, as in Loki's rule files.
+    Logql,
+    /// Over logs.
+    Sql,
+}
+
+/// Arguments of `rules check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code: 0 if nothing is wrong, 1 if something is, 3 if only lints found something and \
+                        --lint-fatal is set.")]
+pub(crate) struct RulesCheckArgs {
+    /// Rule files; - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print the files with short forms (slo) written out, instead of what was found.
+    #[arg(long)]
+    pub(crate) expand: bool,
+    /// Do not look for duplicates and odd names.
+    #[arg(long)]
+    pub(crate) no_lint: bool,
+    /// What the lints find is a failure.
+    #[arg(long)]
+    pub(crate) lint_fatal: bool,
+    /// The language of groups that do not say theirs.
+    #[arg(long, value_enum, default_value_t = RulesLanguage::Promql)]
+    pub(crate) language: RulesLanguage,
+}
+
+/// Arguments of `rules test`.
+#[derive(Debug, Args)]
+pub(crate) struct RulesTestArgs {
+    /// Unit-test files in promtool's format.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Run only tests whose name matches this regular expression (may be repeated).
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) run: Vec<String>,
+    /// The language of groups that do not say theirs.
+    #[arg(long, value_enum, default_value_t = RulesLanguage::Promql)]
+    pub(crate) language: RulesLanguage,
+}
+
+/// Arguments of `rules backtest`.
+#[derive(Debug, Args)]
+pub(crate) struct RulesBacktestArgs {
+    /// Rule files; - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How far back to begin (6h, 7d).
+    #[arg(long, default_value = "1d", value_name = "DURATION", conflicts_with = "from")]
+    pub(crate) since: String,
+    /// From when: 2026-11-23T16:00:00Z, or seconds or nanoseconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Until when [default: now].
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// The language of groups that do not say theirs.
+    #[arg(long, value_enum, default_value_t = RulesLanguage::Promql)]
+    pub(crate) language: RulesLanguage,
+    /// Whose data.
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 /// Where settings come from, and those that are often set.
@@ -92,7 +176,7 @@ pub(crate) struct CheckConfigArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
     /// The server's HTTP address.
-    #[arg(long, env = "FAROL_SERVER", default_value = "http://127.0.0.1:7600", value_name = "URL")]
+    #[arg(long, alias = "url", env = "FAROL_SERVER", default_value = "http://127.0.0.1:7600", value_name = "URL")]
     pub(crate) server: String,
     /// Whose data it is (sent as X-Scope-OrgID).
     #[arg(long, env = "FAROL_TENANT", value_name = "NAME")]

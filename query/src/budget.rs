@@ -89,6 +89,12 @@ impl Budget {
         }
         Ok(())
     }
+
+    /// Gives memory back that was taken, before the query ends.
+    pub fn give(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.pool.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Budget {

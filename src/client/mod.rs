@@ -5,5 +5,6 @@ mod http;
 pub(crate) mod import;
 mod print;
 pub(crate) mod query;
+pub(crate) mod rules;
 pub(crate) mod tail;
 pub(crate) mod verify;

@@ -44,6 +44,29 @@ pub(crate) fn parse_file(text: &str, namespace: &str, language: Language) -> Res
     if mistakes.is_empty() { Ok(groups) } else { Err(named(mistakes, namespace)) }
 }
 
+/// The file with short forms written out, as YAML.
+///
+/// # Errors
+/// Every mistake in it.
+pub(crate) fn expand_file(text: &str, namespace: &str, language: Language) -> Result<String, Mistakes> {
+    parse_file(text, namespace, language)?;
+    let mut file: FileYaml = from_yaml(text).map_err(|mistake| named(vec![mistake], namespace))?;
+    for group in file.groups.iter_mut().flatten() {
+        let language = group.value.language.unwrap_or(language);
+        let rules = group.value.rules.take().unwrap_or_default();
+        let written_out = |rule: Spanned<RuleYaml>| match &rule.value.slo {
+            Some(slo) => {
+                let rules = super::slo::expand(&rule.value, slo, language).unwrap_or_default();
+                rules.into_iter().map(super::slo::plain).collect()
+            }
+            None => vec![rule],
+        };
+        group.value.rules = Some(rules.into_iter().flat_map(written_out).collect());
+    }
+    serde_saphyr::to_string(&file)
+        .map_err(|error| Mistakes(vec![Mistake { file: namespace.to_owned(), line: 0, message: error.to_string() }]))
+}
+
 /// Reads the YAML of one group, as Loki's ruler API takes it.
 ///
 /// # Errors
@@ -92,15 +115,16 @@ pub(crate) fn check_group(
     let (mut rules, mut ids) = (Vec::new(), HashMap::new());
     for (at, rule) in group.rules.iter().flatten().enumerate() {
         let line = rule.defined.line();
-        match check_rule(&rule.value, line, group.labels.as_ref(), language) {
-            Ok(mut checked) => {
-                checked.id = id(&key, &checked, &mut ids);
-                rules.push(Arc::new(checked));
-            }
-            Err(found) => {
-                let name = rule.value.alert.as_deref().or(rule.value.record.as_deref()).unwrap_or_default();
-                let place = format!("group {:?}, rule {}, {name:?}", group.name, at + 1);
-                found.into_iter().for_each(|(line, message)| wrong(line, format!("{place}: {message}")));
+        for (name, checked) in check_rules(&rule.value, line, group.labels.as_ref(), language) {
+            match checked {
+                Ok(mut checked) => {
+                    checked.id = id(&key, &checked, &mut ids);
+                    rules.push(Arc::new(checked));
+                }
+                Err(found) => {
+                    let place = format!("group {:?}, rule {}, {name:?}", group.name, at + 1);
+                    found.into_iter().for_each(|(line, message)| wrong(line, format!("{place}: {message}")));
+                }
             }
         }
     }
@@ -121,6 +145,26 @@ pub(crate) fn check_group(
 /// What is wrong with a rule, each with its line.
 type Wrong = Vec<(u64, String)>;
 
+/// The rule, or those that a short form stands for, each with its name.
+fn check_rules(
+    rule: &RuleYaml,
+    line: u64,
+    group_labels: Option<&BTreeMap<String, String>>,
+    language: Language,
+) -> Vec<(String, Result<Rule, Wrong>)> {
+    let name = |rule: &RuleYaml| rule.alert.clone().or_else(|| rule.record.clone()).unwrap_or_default();
+    let Some(slo) = &rule.slo else {
+        return vec![(name(rule), check_rule(rule, line, group_labels, language))];
+    };
+    match super::slo::expand(rule, slo, language) {
+        Ok(rules) => {
+            let each = rules.iter().map(|rule| (name(rule), check_rule(rule, line, group_labels, language)));
+            each.collect()
+        }
+        Err(why) => vec![(slo.name.clone(), Err(vec![(line, why)]))],
+    }
+}
+
 fn check_rule(
     rule: &RuleYaml,
     line: u64,
@@ -137,7 +181,7 @@ fn check_rule(
     let (expr, expr_line) = expression(rule, line, language, &mut wrong);
     let query = match Query::parse(&expr, language) {
         Ok(query) => Some(query),
-        Err(why) if wrong.is_empty() => {
+        Err(why) if !expr.is_empty() => {
             wrong.push((expr_line, why));
             None
         }
@@ -164,6 +208,14 @@ fn kind(rule: &RuleYaml, line: u64, language: Language, wrong: &mut Wrong) -> Ru
     for name in rule.annotations.iter().flatten().map(|(name, _)| name).filter(|name| !is_label_name(name)) {
         wrong.push((line, format!("invalid annotation name: {name}")));
     }
+    let alert = rule.alert.as_deref().unwrap_or_default();
+    for (kind, texts) in [("label", &rule.labels), ("annotation", &rule.annotations)] {
+        for (name, text) in texts.iter().flatten() {
+            if let Err(why) = template(alert, text) {
+                wrong.push((line, format!("{kind} {name:?}: {why}")));
+            }
+        }
+    }
     let lines = rule.lines.unwrap_or(if language == Language::Logql { LINES_DEFAULT } else { 0 });
     if lines > LINES_MAX {
         wrong.push((line, format!("lines: {lines} is too many: at most {LINES_MAX}")));
@@ -179,6 +231,10 @@ fn kind(rule: &RuleYaml, line: u64, language: Language, wrong: &mut Wrong) -> Ru
         on_error: rule.on_error.unwrap_or(Verdict::Keep),
         lines,
     })
+}
+
+fn template(alert: &str, text: &str) -> Result<(), String> {
+    query::template::prometheus::read(&format!("__alert_{alert}"), text).map(|_| ())
 }
 
 fn check_recording(rule: &RuleYaml, line: u64, wrong: &mut Wrong) {

@@ -1,12 +1,13 @@
 //! Rules as they are evaluated: YAML ([`yaml`]) -> checked ([`check`]) -> [`RuleGroup`].
 //!
 //! The form is Prometheus's rule file, and what Farol adds to it are fields that Prometheus does not have: the group's
-//! `language`, and of a rule `no_data`, `on_error`, `lines` and `silent_source`. A rule
+//! `language`, and of a rule `no_data`, `on_error`, `lines`, `silent_source` and `slo`. A rule
 //! that got through here can be evaluated: its expression is parsed, and its labels are labels.
 
 mod check;
 mod expression;
 mod silent_source;
+mod slo;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use check::{parse_file, parse_group};
+pub(crate) use check::{expand_file, parse_file, parse_group};
 pub(crate) use expression::Query;
 pub(crate) use yaml::GroupYaml;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
+use super::slo::SloYaml;
 use super::{Language, Verdict};
 use crate::scrape::Lapse;
 
@@ -72,6 +73,9 @@ pub(crate) struct RuleYaml {
     /// Farol's, in place of `expr`: sources that were sending and have stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) silent_source: Option<SilentSourceYaml>,
+    /// Farol's: a service level objective, which becomes several rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slo: Option<SloYaml>,
 }
 
 /// Sources that were sending and have stopped.

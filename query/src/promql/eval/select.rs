@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use storage::Labels;
 use storage::metrics::{Histogram, ResetHint, is_stale};
@@ -96,8 +97,11 @@ impl Evaluator<'_> {
         take: &mut dyn FnMut(Vec<Series>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let labels = set.labels();
+        let taken = AtomicU64::new(0);
         let mut from = 0;
         while from < labels.len() {
+            // Of the wave before nothing is left but what was made of it.
+            self.budget.give(taken.swap(0, Ordering::Relaxed));
             let to = labels.len().min(from + wave);
             let runs: Vec<(usize, usize)> =
                 (from..to).step_by(SERIES_AT_A_TIME).map(|at| (at, to.min(at + SERIES_AT_A_TIME))).collect();
@@ -114,7 +118,9 @@ impl Evaluator<'_> {
                     }
                     Ok(())
                 })?;
-                self.budget.take((found.len() * self.grid.count * size_of::<f64>()) as u64)?;
+                let bytes = (found.len() * self.grid.count * size_of::<f64>()) as u64;
+                taken.fetch_add(bytes, Ordering::Relaxed);
+                self.budget.take(bytes)?;
                 done.push((run.0, found));
                 Ok(())
             })?;
