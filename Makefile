@@ -6,7 +6,7 @@ DATA ?= $(CURDIR)/farol-data
 KITS ?= $(CURDIR)/../shared
 PYTHON_ENV ?= $(CARGO_TARGET_DIR)/python
 
-.PHONY: run build test test-packages lint test-rust test-clients test-kits bench fuzz deny clean
+.PHONY: run build test test-packages lint test-rust test-binary test-clients test-kits bench fuzz deny clean
 
 run: build
 	$(CARGO_TARGET_DIR)/release/farol serve --data $(DATA)
@@ -28,14 +28,17 @@ lint:
 test-rust:
 	cargo test --workspace --locked
 
+# The binary that the black-box tests run, as they built it: another build would compile all dependencies once more, for
+# other features.
+test-binary:
+	cargo test --workspace --locked --no-run
+
 # Real clients (the OpenTelemetry SDK, rsyslog, DuckDB) against the real binary.
-test-clients:
-	cargo build --locked
+test-clients: test-binary
 	FAROL_BINARY=$(CARGO_TARGET_DIR)/debug/farol $(PYTHON_ENV)/bin/python -m pytest -q tests/clients
 
 # The conformance kit, where it lies beside the checkout.
-test-kits:
-	cargo build --locked
+test-kits: test-binary
 	scripts/kits.sh $(KITS) $(PYTHON_ENV) $(CARGO_TARGET_DIR)/debug/farol
 
 bench:

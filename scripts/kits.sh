@@ -51,7 +51,7 @@ for _ in $(seq 200); do
   curl -fs "http://127.0.0.1:$http/ready" >/dev/null && break
   sleep 0.1
 done
-kit otlp_clients.py --url "http://127.0.0.1:$http" --grpc "127.0.0.1:$grpc" --signals logs
+kit otlp_clients.py --url "http://127.0.0.1:$http" --grpc "127.0.0.1:$grpc" --signals logs,metrics
 kit promql_suite.py --url "http://127.0.0.1:$http"
 kit logql_diff.py --url "http://127.0.0.1:$http" --golden logql_golden.json.gz
 

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::alert::ruler::Ruler;
 use crate::config::{Config, MemoryShares};
 use crate::error::{ApiError, Kind};
+use crate::notify::Alertmanager;
 use crate::scrape::ScrapeManager;
 use crate::telemetry::ServerStats;
 
@@ -38,6 +39,7 @@ pub(crate) struct AppState {
     house: OnceLock<House>,
     scrape: OnceLock<Arc<ScrapeManager>>,
     ruler: OnceLock<Arc<Ruler>>,
+    notifier: OnceLock<Arc<Alertmanager>>,
     /// Why the server is not ready; empty when it is.
     not_ready: Mutex<String>,
 }
@@ -98,6 +100,7 @@ impl AppState {
             house: OnceLock::new(),
             scrape: OnceLock::new(),
             ruler: OnceLock::new(),
+            notifier: OnceLock::new(),
             not_ready: Mutex::new("starting: opening the data folder and replaying the journal".to_owned()),
         }
     }
@@ -136,6 +139,23 @@ impl AppState {
     /// `Unavailable` until the rules are read.
     pub(crate) fn ruler(&self) -> Result<&Arc<Ruler>, ApiError> {
         self.ruler.get().ok_or_else(|| ApiError::new(Kind::Unavailable, self.not_ready().unwrap_or_default()))
+    }
+
+    /// From here on people are told of alerts.
+    pub(crate) fn notifies(&self, notifier: Arc<Alertmanager>) {
+        // It is started once.
+        let _ = self.notifier.set(notifier);
+    }
+
+    /// Who tells people of alerts.
+    ///
+    /// # Errors
+    /// `Unavailable` until the data folder is open.
+    pub(crate) fn notifier(&self) -> Result<&Arc<Alertmanager>, ApiError> {
+        self.notifier.get().ok_or_else(|| {
+            let why = self.not_ready().unwrap_or_else(|| "starting: reading alerts".to_owned());
+            ApiError::new(Kind::Unavailable, why)
+        })
     }
 
     /// From here on `/ready` says 503. Requests that are still coming in on open connections are answered.

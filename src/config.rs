@@ -4,6 +4,7 @@
 //! `docs/configuration.md` describes every key; a test holds it against the tree, so that neither can go without
 //! the other.
 
+mod alerts;
 mod kept;
 mod load;
 mod machine;
@@ -18,6 +19,7 @@ use storage::Tenant;
 
 use crate::scrape::{ScrapeConfig, ScrapeConfigError};
 
+pub(crate) use alerts::AlertsConfig;
 pub(crate) use kept::{Downsample, TenantKept};
 pub(crate) use load::load;
 pub(crate) use machine::memory_total_bytes;
@@ -54,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) scrape: ScrapeSettings,
     /// How OTLP metrics become Prometheus's.
     pub(crate) otlp_metrics: OtlpMetricsConfig,
+    /// Who is told of alerts.
+    pub(crate) alerts: AlertsConfig,
     /// What is kept.
     pub(crate) storage: StorageConfig,
     /// What is asked.
@@ -204,6 +208,7 @@ impl Default for Config {
             ingest: IngestConfig::default(),
             scrape: ScrapeSettings::default(),
             otlp_metrics: OtlpMetricsConfig::default(),
+            alerts: AlertsConfig::default(),
             storage: StorageConfig::default(),
             query: QueryConfig::default(),
             rules: RulesConfig::default(),
@@ -313,16 +318,6 @@ impl MemoryConfig {
     }
 }
 
-impl Config {
-    /// Where people see this server; `own` is where it answers over HTTP.
-    pub(crate) fn external_url(&self, own: Address) -> String {
-        match &self.external_url {
-            OrAuto::Auto => format!("http://{own}"),
-            OrAuto::Set(url) => url.trim_end_matches('/').to_owned(),
-        }
-    }
-}
-
 impl ScrapeSettings {
     /// What is to be scraped, read anew. `own` is where this server answers over HTTP.
     ///
@@ -384,6 +379,14 @@ impl Config {
             series_max: self.query.series_max,
             entries_max: self.query.entries_max,
             ..query::QueryLimits::default()
+        }
+    }
+
+    /// Where people see this server; `own` is where it answers over HTTP.
+    pub(crate) fn external_url(&self, own: Address) -> String {
+        match &self.external_url {
+            OrAuto::Auto => format!("http://{own}"),
+            OrAuto::Set(url) => url.trim_end_matches('/').to_owned(),
         }
     }
 
@@ -456,15 +459,16 @@ impl Config {
             wrong(true, format!("rules.tenant: {why}"));
         }
         wrong(self.rules.interval.0 < Duration::from_secs(1), "rules.interval: must be at least 1s".to_owned());
-        if let OrAuto::Set(url) = &self.external_url {
-            let is_url = url.starts_with("http://") || url.starts_with("https://");
-            wrong(!is_url, format!("external_url: {url} is no URL of HTTP"));
-        }
         if let Err(why) = self.scrape.load(self.http) {
             wrong(true, format!("scrape.config: {why}"));
         }
         let of_rules = storage.tenants.iter().flat_map(TenantKept::mistakes);
         of_rules.chain(storage.downsample.iter().filter_map(Downsample::mistake)).for_each(|what| wrong(true, what));
+        self.alerts.mistakes().into_iter().for_each(|mistake| wrong(true, mistake));
+        if let OrAuto::Set(url) = &self.external_url {
+            let is_url = url.starts_with("http://") || url.starts_with("https://");
+            wrong(!is_url, format!("external_url: {url} is no URL of HTTP"));
+        }
         if let OrOff::Set(span) = storage.retention {
             wrong(span.0 < Duration::from_secs(3600), format!("storage.retention: {span} is too short: at least 1h"));
         }

@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod error;
 mod listen;
+mod notify;
 mod router;
 mod scrape;
 mod scraping;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Query(args) => client::query::run(&args),
         Command::Tail(args) => client::tail::run(&args),
         Command::Verify(args) => client::verify::run(&args),
+        Command::Rules(command) => client::rules::run(&command),
     };
     match done {
         Ok(code) => code,

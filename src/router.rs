@@ -10,7 +10,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tower_http::compression::CompressionLayer;
 
-use crate::api::{admin, buildinfo, export, health, loki, metrics, probes, prometheus, push, rules, sql};
+use crate::api::{admin, alertmanager, buildinfo, export, health, loki, metrics, probes, prometheus, push, rules, sql};
 use crate::app::App;
 use crate::listen::grpc;
 use crate::telemetry;
@@ -44,6 +44,22 @@ pub(crate) fn http(app: &App) -> Router {
         .route("/api/v1/write", post(push::push_remote_write))
         .route("/prometheus/api/v1/write", post(push::push_remote_write))
         .route("/api/v1/push", post(push::push_remote_write))
+        .route("/farol/api/v1/ingest/prometheus", post(push::push_prometheus))
+        .route("/influx/write", post(push::influx::push_v1))
+        .route("/influx/api/v2/write", post(push::influx::push_v2))
+        .route("/influx/ping", get(push::influx::ping))
+        .route("/influx/health", get(push::influx::health))
+        .route("/influx/query", get(push::influx::query).post(push::influx::query))
+        // Alertmanager.
+        .route("/alertmanager/-/healthy", get(alertmanager::healthy))
+        .route("/alertmanager/-/ready", get(alertmanager::healthy))
+        .route("/alertmanager/-/reload", post(alertmanager::reload))
+        .route("/alertmanager/api/v2/status", get(alertmanager::status))
+        .route("/alertmanager/api/v2/receivers", get(alertmanager::receivers))
+        .route("/alertmanager/api/v2/alerts", get(alertmanager::list).post(alertmanager::post))
+        .route("/alertmanager/api/v2/alerts/groups", get(alertmanager::groups))
+        .route("/alertmanager/api/v2/silences", get(alertmanager::silences).post(alertmanager::set_silence))
+        .route("/alertmanager/api/v2/silence/{id}", get(alertmanager::silence).delete(alertmanager::expire_silence))
         // Farol's own queries.
         .route("/farol/api/v1/sql", get(sql::run).post(sql::run))
         .route("/farol/api/v1/export", get(export::run).post(export::run))

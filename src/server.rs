@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, AppState, House, Places};
 use crate::cli::ServeArgs;
 use crate::config::{self, Address, Config};
-use crate::{alert, listen, router, scraping, telemetry};
+use crate::{alert, listen, notify, router, scraping, telemetry};
 
 /// How long a query may wait for its turn.
 const QUERY_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -55,6 +55,7 @@ async fn run(config: Config, machine_bytes: u64) -> anyhow::Result<()> {
         opened = open_house(&app) => app.open(opened?),
         () = signals.stop() => return Ok(()),
     }
+    app.notifies(notify::start(&app, http).await?);
     app.scrapes(scraping::start(&app, http, stop.clone())?);
     app.watches(alert::start(&app, http, stop.clone()).await?);
     tracing::info!(%http, data = %app.config.data.display(), "ready");
@@ -78,7 +79,7 @@ async fn run(config: Config, machine_bytes: u64) -> anyhow::Result<()> {
 /// # Errors
 /// What is wrong; then all goes on as before.
 pub(crate) async fn reload(app: &App) -> Result<(), String> {
-    let reloaded = scraping::reload(app).await.and(alert::reload(app).await);
+    let reloaded = scraping::reload(app).await.and(notify::reload(app).await).and(alert::reload(app).await);
     app.stats.reloaded(reloaded.is_ok(), app.clock.now_ns());
     match &reloaded {
         Ok(()) => tracing::info!("settings were read again"),
@@ -143,6 +144,9 @@ async fn close(app: &App, doors: &mut JoinSet<()>) {
     };
     if tokio::time::timeout(app.config.stop_timeout.0, finished).await.is_err() {
         tracing::warn!("some requests did not end within {}: they are cut off", app.config.stop_timeout);
+    }
+    if let Ok(notifier) = app.notifier() {
+        notifier.close().await;
     }
     let Ok(house) = app.house() else { return };
     if let Err(error) = house.store.close().await {

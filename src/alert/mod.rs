@@ -4,14 +4,11 @@
 //! that hold ([`labelling`]) -> states of alerts ([`state`]) -> the catalog, the notifier, the [`history`].
 
 pub(crate) mod evaluate;
-#[allow(dead_code, reason = "the notifier asks it")]
 mod event;
-#[allow(dead_code, reason = "the notifier writes to it too")]
 pub(crate) mod history;
 pub(crate) mod labelling;
 pub(crate) mod rule;
 pub(crate) mod ruler;
-mod sink;
 pub(crate) mod state;
 mod stats;
 

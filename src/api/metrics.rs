@@ -1,5 +1,7 @@
 //! Farol's own figures, as Prometheus reads them: text format 0.0.4.
 
+mod process;
+
 use std::fmt::Write;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use storage::Stats;
+use storage::{Stats, Tenant};
 
 use crate::alert::ruler::Ruler;
 use crate::api::push::Door;
 use crate::app::App;
+use crate::notify::Alertmanager;
+use crate::notify::KindStats;
 use crate::telemetry::{Histogram, ServerStats};
 
 /// `GET /metrics`.
@@ -20,7 +24,7 @@ pub(crate) async fn render(State(app): State<App>) -> Response {
     let version = concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"");
     page.gauge("farol_build_info", "The version that runs.", &[(version.to_owned(), 1.0)]);
     let started = app.started_ns as f64 / 1e9;
-    page.gauge("process_start_time_seconds", "When the process started, in seconds since 1970.", &[bare(started)]);
+    process::render(&mut page, started);
     let loaded = match app.stats.reloaded_s.load(Ordering::Relaxed) {
         0 => started,
         seconds => seconds as f64,
@@ -38,9 +42,14 @@ pub(crate) async fn render(State(app): State<App>) -> Response {
     );
     requests(&mut page, &app.stats);
     queries(&mut page, &app.stats);
+    if let Ok(notifier) = app.notifier() {
+        notifications(&mut page, notifier);
+    }
     if let Ok(house) = app.house() {
         store(&mut page, house.store.stats());
         let in_flight = house.admission.in_flight() as f64;
+        let streams = app.deltas.streams() as f64;
+        page.gauge("farol_delta_streams", "Streams of OTLP deltas that are being added up.", &[bare(streams)]);
         page.gauge("farol_ingest_in_flight_bytes", "Bytes of requests that are being taken in.", &[bare(in_flight)]);
         let memory = house.engine.memory_used() as f64;
         page.gauge("farol_query_memory_bytes", "Bytes that running queries hold.", &[bare(memory)]);
@@ -49,6 +58,36 @@ pub(crate) async fn render(State(app): State<App>) -> Response {
         rules(&mut page, ruler);
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
+}
+
+fn notifications(page: &mut Page, notifier: &Alertmanager) {
+    let stats = &notifier.stats;
+    for (name, help, counter) in [
+        ("farol_alerts_received_total", "Alerts that came, from rules and from outside.", &stats.alerts_received),
+        ("farol_alerts_invalid_total", "Alerts from outside that were refused.", &stats.alerts_invalid),
+    ] {
+        page.counter(name, help, &[bare(read(counter))]);
+    }
+    let waiting = notifier.waiting() as f64;
+    page.gauge("farol_notifications_waiting", "Notifications that wait for their targets.", &[bare(waiting)]);
+    let is_good = stats.reload.lock().unwrap_or_else(PoisonError::into_inner).0;
+    let help = "Whether the configuration of notifications could be read the last time.";
+    page.gauge("farol_notifications_config_last_reload_successful", help, &[bare(f64::from(u8::from(is_good)))]);
+    let label = |kind: &str| format!("integration=\"{}\"", escape(kind));
+    let by_kind = |value: fn(&KindStats) -> u64| stats.kinds(|kind, stats| (label(kind), value(stats) as f64));
+    for (name, help, value) in [
+        ("farol_notifications_queued_total", "Notifications queued.", (|s| s.queued) as fn(&KindStats) -> u64),
+        ("farol_notifications_delivered_total", "Notifications that arrived.", |s| s.delivered),
+        ("farol_notifications_given_up_total", "Notifications that were given up.", |s| s.given_up),
+        ("farol_notification_attempts_total", "Tries to deliver a notification.", |s| s.attempts),
+        ("farol_notification_attempts_failed_total", "Tries that failed.", |s| s.failed),
+    ] {
+        page.counter(name, help, &by_kind(value));
+    }
+    page.head("farol_notification_latency_seconds", "How long a try took.", "histogram");
+    for (labels, (cumulative, sum, count)) in stats.kinds(|kind, stats| (label(kind), stats.latency.read())) {
+        page.buckets("farol_notification_latency_seconds", &labels, cumulative, sum, count);
+    }
 }
 
 /// Labels (as text, may be empty) and value.
@@ -190,15 +229,31 @@ fn store(page: &mut Page, stats: &Stats) {
         page.head(name, help, "histogram");
         page.buckets(name, "", histogram.cumulative(), histogram.sum_s(), histogram.count());
     }
-    let by_tenant = |rows: &[(storage::Tenant, u64, u64)], value: fn(&(storage::Tenant, u64, u64)) -> u64| {
-        let label = |tenant: &storage::Tenant| format!("tenant=\"{}\",signal=\"logs\"", escape(tenant.as_str()));
-        rows.iter().map(|row| (label(&row.0), value(row) as f64)).collect::<Vec<Sample>>()
+    let (logs, samples) = (stats.accepted(), stats.accepted_samples());
+    page.counter(
+        "farol_tenant_records_total",
+        "Records and samples accepted.",
+        &by_tenant(&logs, &samples, |row| row.1),
+    );
+    page.counter(
+        "farol_tenant_bytes_total",
+        "Bytes accepted, as held in memory.",
+        &by_tenant(&logs, &samples, |row| row.2),
+    );
+    let (logs, samples) = (stats.stored(), stats.stored_metrics());
+    page.gauge("farol_stored_records", "Records and samples in segments.", &by_tenant(&logs, &samples, |row| row.1));
+    page.gauge("farol_stored_bytes", "Bytes of segments.", &by_tenant(&logs, &samples, |row| row.2));
+}
+
+/// A tenant, how many records it has, and how many bytes they are.
+type OfTenant = (Tenant, u64, u64);
+
+fn by_tenant(logs: &[OfTenant], metrics: &[OfTenant], value: fn(&OfTenant) -> u64) -> Vec<Sample> {
+    let each = |rows: &[OfTenant], signal: &str| -> Vec<Sample> {
+        let label = |tenant: &Tenant| format!("tenant=\"{}\",signal=\"{signal}\"", escape(tenant.as_str()));
+        rows.iter().map(|row| (label(&row.0), value(row) as f64)).collect()
     };
-    let (accepted, stored) = (stats.accepted(), stats.stored());
-    page.counter("farol_tenant_records_total", "Records accepted, by tenant.", &by_tenant(&accepted, |row| row.1));
-    page.counter("farol_tenant_bytes_total", "Bytes accepted, as held in memory.", &by_tenant(&accepted, |row| row.2));
-    page.gauge("farol_stored_records", "Records in segments, by tenant.", &by_tenant(&stored, |row| row.1));
-    page.gauge("farol_stored_bytes", "Bytes of segments, by tenant.", &by_tenant(&stored, |row| row.2));
+    [each(logs, "logs"), each(metrics, "metrics")].concat()
 }
 
 /// The page as it is written.

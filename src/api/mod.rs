@@ -1,6 +1,7 @@
 //! The handlers of the HTTP APIs, one file a resource.
 
 pub(crate) mod admin;
+pub(crate) mod alertmanager;
 pub(crate) mod buildinfo;
 pub(crate) mod export;
 pub(crate) mod health;

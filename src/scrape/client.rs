@@ -1,4 +1,4 @@
-//! Asks targets and lists of targets over HTTP: one pool of connections a job.
+//! Asks targets and lists of targets over HTTP, and tells receivers of alerts: one pool of connections a job or receiver.
 //!
 //! Bounded by time and by size, also after unpacking. Passwords, tokens and certificates that stand in files are read when
 //! they are needed, so that they can change. Errors show none of them.
@@ -8,12 +8,12 @@ use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
 use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
@@ -26,10 +26,12 @@ use tokio::sync::Mutex;
 use super::config::{Authorization, HttpSettings};
 use super::tls;
 
-type Pool = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// As in Go's client.
 const REDIRECTS_MAX: usize = 10;
+/// So much of the answer to what was told is read.
+const REPLY_BYTES_MAX: usize = 64 << 10;
 /// A connection that nobody uses is closed after so long.
 const IDLE_MAX: Duration = Duration::from_secs(300);
 
@@ -65,6 +67,32 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
+/// What is told, and whom.
+#[derive(Debug)]
+pub(crate) struct Told<'a> {
+    /// How.
+    pub(crate) method: Method,
+    /// Where; it may be secret, and no error has it.
+    pub(crate) url: &'a str,
+    /// Besides those of the settings; they may be secret.
+    pub(crate) headers: &'a [(String, String)],
+    /// What.
+    pub(crate) body: Bytes,
+    /// Until the last byte of the answer.
+    pub(crate) timeout: Duration,
+}
+
+/// What was answered, whatever the status.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The status.
+    pub(crate) status: u16,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
+    /// The body, or its beginning.
+    pub(crate) body: Bytes,
+}
+
 /// Why nothing came that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AskError {
@@ -97,13 +125,53 @@ impl HttpClient {
         answered.unwrap_or_else(|_| Err(format!("Get {:?}: no answer within {:?}", asked.url, asked.timeout).into()))
     }
 
+    /// Tells somebody something, and reads the answer, of the body at most [`REPLY_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// When there is no answer in time. The message does not have the URL.
+    pub(crate) async fn send(&self, told: &Told<'_>) -> Result<Reply, String> {
+        let answered = tokio::time::timeout(told.timeout, self.send_in_time(told)).await;
+        answered.unwrap_or_else(|_| Err(format!("no answer within {:?}", told.timeout)))
+    }
+
+    async fn send_in_time(&self, told: &Told<'_>) -> Result<Reply, String> {
+        let pool = self.pool().await?;
+        let mut request = Request::new(Full::new(told.body.clone()));
+        *request.uri_mut() = told.url.parse().map_err(|_| "this is no URL".to_owned())?;
+        *request.method_mut() = told.method.clone();
+        let asked =
+            Asked { url: "", headers: &[], gzip: false, body_bytes_max: REPLY_BYTES_MAX as u64, timeout: told.timeout };
+        let mut headers = self.headers(&asked, true).await?;
+        for (name, value) in told.headers {
+            let name: HeaderName = name.parse().map_err(|_| format!("{name:?} is no name of a header"))?;
+            let value = HeaderValue::from_str(value);
+            let mut value = value.map_err(|_| format!("the value of header {name} cannot be sent"))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        *request.headers_mut() = headers;
+        let response = pool.request(request).await.map_err(|error| chain(&error))?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let mut body = response.into_body();
+        let mut collected = BytesMut::new();
+        while collected.len() < REPLY_BYTES_MAX
+            && let Some(frame) = body.frame().await
+        {
+            // A status is an answer, even if what follows breaks off.
+            let Ok(frame) = frame else { break };
+            collected.extend_from_slice(&frame.into_data().unwrap_or_default());
+        }
+        collected.truncate(REPLY_BYTES_MAX);
+        Ok(Reply { status, headers, body: collected.freeze() })
+    }
+
     async fn get_in_time(&self, asked: &Asked<'_>) -> Result<Answer, AskError> {
         let pool = self.pool().await?;
         let mut url = url::Url::parse(asked.url).map_err(|error| format!("{:?} is no URL: {error}", asked.url))?;
         let home = url.origin();
         for _ in 0..=REDIRECTS_MAX {
             let uri: Uri = url.as_str().parse().map_err(|error| format!("{:?} is no URL: {error}", asked.url))?;
-            let mut request = Request::new(Empty::new());
+            let mut request = Request::new(Full::default());
             *request.uri_mut() = uri;
             // Whoever is named by a redirect is not told who asks.
             *request.headers_mut() = self.headers(asked, url.origin() == home).await?;

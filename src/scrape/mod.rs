@@ -7,8 +7,8 @@
 
 mod append;
 mod cache;
-mod client;
-mod config;
+pub(crate) mod client;
+pub(crate) mod config;
 mod departed;
 mod discovery;
 mod labels;

@@ -101,14 +101,14 @@ impl Ruler {
             }
             changes.push(document::delete(STATE, tenant, id));
         }
-        let sink = self.sink();
-        changes.extend(sink.iter().flat_map(|sink| sink.stage(tenant, &alerts)));
+        let notifier = self.notifier();
+        changes.extend(notifier.iter().flat_map(|notifier| notifier.stage(tenant, &alerts)));
         if let Err(error) = self.committer.commit(changes).await {
             tracing::error!("the states of rules that are gone cannot be forgotten: {error}");
             return;
         }
-        if let Some(sink) = sink {
-            sink.accept(tenant, alerts);
+        if let Some(notifier) = notifier {
+            notifier.accept(tenant, alerts);
         }
         self.record(tenant, &told, None).await;
         let batch = batch.finish();

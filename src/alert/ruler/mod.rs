@@ -28,10 +28,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::rule::{GroupKey, Language};
-use super::sink::{self, Notifier};
 use super::stats;
 use super::stats::RuleStats;
 use crate::app::App;
+use crate::notify::Alertmanager;
 
 use commit::Committer;
 use document::StateDocument;
@@ -167,8 +167,8 @@ impl Ruler {
     }
 
     /// Who is told of alerts.
-    pub(crate) fn sink(&self) -> Option<Arc<Notifier>> {
-        sink::of(&self.app)
+    pub(crate) fn notifier(&self) -> Option<&Arc<Alertmanager>> {
+        self.app.notifier().ok()
     }
 
     fn restored(&self) -> MutexGuard<'_, HashMap<(Tenant, String), StateDocument>> {

@@ -92,8 +92,8 @@ impl<'p> Pass<'p> {
         }
         self.append_samples().await;
         self.commit().await;
-        if let Some(sink) = self.ruler.sink() {
-            sink.accept(&self.running.tenant, std::mem::take(&mut self.again));
+        if let Some(notifier) = self.ruler.notifier() {
+            notifier.accept(&self.running.tenant, std::mem::take(&mut self.again));
         }
         self.ruler.record(&self.running.tenant, &self.errors, None).await;
     }
@@ -279,7 +279,7 @@ impl<'p> Pass<'p> {
         if changed.is_empty() {
             return;
         }
-        let (tenant, sink) = (&self.running.tenant, self.ruler.sink());
+        let (tenant, notifier) = (&self.running.tenant, self.ruler.notifier());
         let mut changes = Vec::new();
         let mut alerts = Vec::new();
         for one in &changed {
@@ -291,7 +291,7 @@ impl<'p> Pass<'p> {
                     .map(|event| self.ruler.alert(self.running, &one.watched.rule, &event.instance, self.at_ms)),
             );
         }
-        changes.extend(sink.iter().flat_map(|sink| sink.stage(tenant, &alerts)));
+        changes.extend(notifier.iter().flat_map(|notifier| notifier.stage(tenant, &alerts)));
         if let Err(error) = self.ruler.committer.commit(changes).await {
             self.ruler.stats.commit_failures.fetch_add(1, Ordering::Relaxed);
             tracing::error!(group = self.running.group.key.name, "changes of alerts cannot be kept: {error}");
@@ -312,8 +312,8 @@ impl<'p> Pass<'p> {
             status.told_ms.extend(fired.map(|event| (event.instance.labels.clone(), self.at_ms)));
             status.state = one.after;
         }
-        if let Some(sink) = sink {
-            sink.accept(tenant, alerts);
+        if let Some(notifier) = notifier {
+            notifier.accept(tenant, alerts);
         }
     }
 

@@ -62,10 +62,10 @@ impl Ruler {
                 })
                 .collect();
             let mut changes = vec![document::delete(STATE, &tenant, id)];
-            let sink = self.sink();
-            changes.extend(sink.iter().flat_map(|sink| sink.stage(&tenant, &alerts)));
+            let notifier = self.notifier();
+            changes.extend(notifier.iter().flat_map(|notifier| notifier.stage(&tenant, &alerts)));
             match self.committer.commit(changes).await {
-                Ok(()) => sink.into_iter().for_each(|sink| sink.accept(&tenant, alerts.clone())),
+                Ok(()) => notifier.into_iter().for_each(|notifier| notifier.accept(&tenant, alerts.clone())),
                 Err(error) => tracing::error!("the state of the rule {} cannot be forgotten: {error}", kept.rule),
             }
         }

@@ -212,14 +212,13 @@ impl Asking<'_> {
 
     /// Who would be told of the alerts, and what stands in the way.
     fn passages(&self, replayed: Option<&RuleState>, at_ms: i64) -> Value {
-        let Some(sink) = self.ruler.sink() else { return Value::Null };
+        let Some(notifier) = self.ruler.notifier() else { return Value::Null };
         let now = self.watched.status().state.clone();
         let alerts = replayed.into_iter().flat_map(RuleState::active).chain(now.active());
         let mut labels: Vec<&state::Labels> = alerts.map(|one| &one.labels).collect();
         labels.sort();
         labels.dedup();
-        let one =
-            |labels: &&state::Labels| json!({ "labels": labels, "routes": sink.passages(self.tenant, labels, at_ms) });
+        let one = |labels: &&state::Labels| json!({ "labels": labels, "routes": notifier.passages(self.tenant, labels, at_ms) });
         labels.iter().take(SERIES_MAX).map(one).collect()
     }
 

@@ -20,9 +20,11 @@ use super::labels::{LabelMap, is_label_name};
 
 pub(crate) use http::{Authorization, HttpSettings, Source, TlsSettings};
 pub(crate) use job::{FileDiscovery, HttpDiscovery, Job, Protocol};
-pub(crate) use text::Lapse;
+pub(crate) use text::{Lapse, Secret};
+pub(crate) use yaml::{
+    AuthorizationYaml, BasicAuthYaml, GroupYaml, HeaderYaml, HttpClientYaml, RuleYaml, TlsYaml, with_http_client,
+};
 use yaml::{FileYaml, GlobalYaml, JobYaml};
-pub(crate) use yaml::{GroupYaml, RuleYaml};
 
 /// What is wrong with the settings of scraping, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -56,6 +56,8 @@ macro_rules! with_http_client {
     };
 }
 
+pub(crate) use with_http_client;
+
 /// The fields of an HTTP client.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[allow(missing_docs, reason = "the names are Prometheus's")]
