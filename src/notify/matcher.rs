@@ -133,7 +133,11 @@ fn quote(text: &str) -> String {
 pub(crate) fn parse(text: &str) -> Result<Vec<Matcher>, String> {
     parse_quoting(text).or_else(|why| {
         let trimmed = text.trim();
-        let inner = trimmed.strip_prefix('{').map_or(Some(trimmed), |rest| rest.strip_suffix('}'));
+        let inner = match (trimmed.strip_prefix('{'), trimmed.strip_suffix('}')) {
+            (Some(rest), _) => rest.strip_suffix('}'),
+            (None, None) => Some(trimmed),
+            (None, Some(_)) => None,
+        };
         let parts = inner.map(split_at_commas).unwrap_or_default();
         let matchers: Option<Result<Vec<Matcher>, String>> =
             (!parts.is_empty()).then(|| parts.into_iter().map(|part| parse_plain(part, &why)).collect());

@@ -1,3 +1,5 @@
+//! Rule files: what is read, and every mistake with its line.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;

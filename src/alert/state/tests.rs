@@ -1,3 +1,5 @@
+//! States of alerts: one by one, and as properties against a model that remembers nothing.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;

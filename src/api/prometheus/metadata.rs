@@ -121,7 +121,7 @@ mod tests {
     fn every_selector_is_found() {
         let mut names = Vec::new();
         let expr =
-            parse("sum(rate(a[5m])) / on () (b offset 1m) + max_over_time(-c[1h:1m]) > topk(scalar(d), e)").unwrap();
+            parse("sum(rate(a[5m])) / on () (b offset 1m) + max_over_time((-c)[1h:1m]) > topk(scalar(d), e)").unwrap();
         each_selector(&expr, &mut |matchers| names.extend(matchers.iter().map(|matcher| matcher.value.clone())));
         assert_eq!(names, ["a", "b", "c", "d", "e"]);
     }

@@ -1,3 +1,5 @@
+//! Alertmanager's configuration: what is read, and where mistakes are told to be.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;

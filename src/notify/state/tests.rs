@@ -1,3 +1,5 @@
+//! Groups over time: who is told of what, and when.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;

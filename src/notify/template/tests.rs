@@ -1,3 +1,5 @@
+//! Templates of messages, with Alertmanager's functions and data.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Prometheus's functions in templates.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! `farol rules test`: files that pass, and files that must fail.
+
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
