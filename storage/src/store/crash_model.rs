@@ -29,7 +29,7 @@ use crate::folder::DAY_NS;
 use crate::metrics::{LabelMatcher, MetricBatch, MetricBatchBuilder, MetricSnapshot, Samples, SeriesDeletion, Wanted};
 use crate::read::{AttributeSelection, Predicate, Projection};
 
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 500;
 const RESTARTS: u64 = 4;
 const OPERATIONS: u64 = 12;
 /// Rows of a batch that gets an index in its segment.
