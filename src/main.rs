@@ -7,6 +7,7 @@ mod app;
 mod cli;
 mod client;
 mod config;
+mod documents;
 mod error;
 mod listen;
 mod notify;

@@ -3,9 +3,8 @@
 //! Invariant: a message is put in the queue in the transaction that notes that it was told; it leaves it in the transaction
 //! that notes what came of it.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use storage::{DocumentChange, StorageError, Store, Tenant};
+use storage::{DocumentChange, Tenant};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::fingerprint;
@@ -126,23 +125,4 @@ fn put(kind: &'static str, tenant: &Tenant, id: String, document: &impl Serializ
     // Maps with names that are texts, and numbers: nothing that JSON cannot write.
     let bytes = serde_json::to_vec(document).unwrap_or_default();
     DocumentChange::Put { kind, tenant: tenant.clone(), id, bytes }
-}
-
-/// All documents of a kind. One that cannot be read is named in the log and passed over.
-///
-/// # Errors
-/// When the catalog cannot be read.
-pub(crate) async fn load<T: DeserializeOwned>(
-    store: &Store,
-    kind: &str,
-) -> Result<Vec<(Tenant, String, T)>, StorageError> {
-    let documents = store.documents(kind, None).await?;
-    let read = documents.into_iter().filter_map(|document| match serde_json::from_slice(&document.bytes) {
-        Ok(content) => Some((document.tenant, document.id, content)),
-        Err(error) => {
-            tracing::error!("the document {kind}/{} cannot be read and is passed over: {error}", document.id);
-            None
-        }
-    });
-    Ok(read.collect())
 }

@@ -44,9 +44,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::documents;
+
 use config::Config;
 use deliver::Lanes;
-use document::{ALERT, GROUP, Held, MESSAGE, Queued, SILENCE, load};
+use document::{ALERT, GROUP, Held, MESSAGE, Queued, SILENCE};
 use group::Group;
 use silence::{Silence, SilenceText};
 use state::TenantState;
@@ -146,7 +148,7 @@ impl Alertmanager {
     /// # Errors
     /// When the catalog cannot be read.
     pub(crate) async fn start(self: &Arc<Self>) -> anyhow::Result<()> {
-        for (tenant, _, queued) in load::<Queued>(&self.store, MESSAGE).await? {
+        for (tenant, _, queued) in documents::load::<Queued>(&self.store, MESSAGE).await? {
             self.deliver(&tenant, queued);
         }
         self.tasks.spawn(Arc::clone(self).dispatch_until_stopped());
@@ -179,9 +181,9 @@ impl Alertmanager {
 
     async fn load(&self) -> Result<(), StorageError> {
         let (config, now_ms) = (self.config(), self.now_ms());
-        let groups = load::<Group>(&self.store, GROUP).await?;
-        let silences = load::<SilenceText>(&self.store, SILENCE).await?;
-        let alerts = load::<Held>(&self.store, ALERT).await?;
+        let groups = documents::load::<Group>(&self.store, GROUP).await?;
+        let silences = documents::load::<SilenceText>(&self.store, SILENCE).await?;
+        let alerts = documents::load::<Held>(&self.store, ALERT).await?;
         let mut gone = Vec::new();
         {
             let mut state = self.state();

@@ -1,7 +1,7 @@
 //! What is kept in the catalog of the states of rules, and of groups that came over HTTP.
 
 use serde::{Deserialize, Serialize};
-use storage::{DocumentChange, StorageError, Store, Tenant};
+use storage::{DocumentChange, Tenant};
 
 use crate::alert::rule::{GroupKey, Language};
 use crate::alert::state::{Event, Phase, RuleState};
@@ -71,23 +71,4 @@ pub(crate) fn put(kind: &'static str, tenant: &Tenant, id: String, document: &im
 /// Forgets a document.
 pub(crate) fn delete(kind: &'static str, tenant: &Tenant, id: String) -> DocumentChange {
     DocumentChange::Delete { kind, tenant: tenant.clone(), id }
-}
-
-/// All documents of a kind. One that cannot be read is named in the log and passed over.
-///
-/// # Errors
-/// When the catalog cannot be read.
-pub(crate) async fn load<T: serde::de::DeserializeOwned>(
-    store: &Store,
-    kind: &str,
-) -> Result<Vec<(Tenant, String, T)>, StorageError> {
-    let documents = store.documents(kind, None).await?;
-    let read = documents.into_iter().filter_map(|document| match serde_json::from_slice(&document.bytes) {
-        Ok(content) => Some((document.tenant, document.id, content)),
-        Err(error) => {
-            tracing::error!("the document {kind}/{} cannot be read and is passed over: {error}", document.id);
-            None
-        }
-    });
-    Ok(read.collect())
 }

@@ -9,6 +9,7 @@ use super::series;
 use super::watched::{Health, Status};
 use crate::alert::rule::Rule;
 use crate::alert::state::{Event, Phase};
+use crate::documents;
 
 /// Changes that are older are in the history, or their key is forgotten: see `storage.idempotency_window`.
 const CHANGES_AGE_MS: i64 = 12 * 3_600_000;
@@ -17,7 +18,7 @@ impl Ruler {
     /// Reads all states, and makes sure that what changed last is in the history: the kill may have come between.
     pub(super) async fn restore(&self) -> anyhow::Result<()> {
         let house = self.app.house().map_err(|error| anyhow::anyhow!(error.message))?;
-        let states = document::load::<StateDocument>(&house.store, STATE).await?;
+        let states = documents::load::<StateDocument>(&house.store, STATE).await?;
         let now_ms = self.app.clock.now_ns() / 1_000_000;
         for (tenant, id, kept) in states {
             if !kept.changes.is_empty() && now_ms - kept.at_ms < CHANGES_AGE_MS {

@@ -8,6 +8,7 @@ use super::Ruler;
 use super::document::{self, GROUP, GroupDocument, group_id};
 use super::watched::Origin;
 use crate::alert::rule::{GroupKey, Language, Mistakes, RuleGroup, parse_group};
+use crate::documents;
 use crate::error::{ApiError, Kind};
 
 impl Ruler {
@@ -15,7 +16,7 @@ impl Ruler {
     pub(super) async fn load_stored(self: &Arc<Self>) -> anyhow::Result<()> {
         let house = self.app.house().map_err(|error| anyhow::anyhow!(error.message))?;
         let mut by_tenant: std::collections::BTreeMap<Tenant, Vec<RuleGroup>> = std::collections::BTreeMap::new();
-        for (tenant, id, kept) in document::load::<GroupDocument>(&house.store, GROUP).await? {
+        for (tenant, id, kept) in documents::load::<GroupDocument>(&house.store, GROUP).await? {
             match parse_group(&kept.yaml, &kept.namespace, kept.language) {
                 Ok(group) => by_tenant.entry(tenant).or_default().push(group),
                 Err(mistakes) => tracing::error!("the group of rules {id} is not evaluated: {mistakes}"),
