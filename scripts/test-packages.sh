@@ -14,3 +14,13 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 [ -x "$python_env/bin/python" ] || python3 -m venv "$python_env"
 "$python_env/bin/pip" install --quiet --disable-pip-version-check -r "$(dirname "$0")/../tests/clients/requirements.txt"
+
+# Programs that tests compare with or drive. They are unpacked, not installed: nothing of them starts by itself.
+debian="$python_env/debian"
+for package in prometheus prometheus-alertmanager; do
+  [ -e "$debian/$package" ] && continue
+  mkdir -p "$debian/download"
+  (cd "$debian/download" && apt-get download -qq "$package" && dpkg -x "$package"_*.deb "$debian")
+  touch "$debian/$package"
+done
+rm -rf "$debian/download"

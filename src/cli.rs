@@ -234,8 +234,11 @@ pub(crate) enum ImportFormat {
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
     /// The query, in LogQL: '{service_name="checkout"} |= "timeout"'.
-    #[arg(value_name = "LOGQL")]
+    #[arg(value_name = "QUERY")]
     pub(crate) query: String,
+    /// The query is PromQL, of metrics: 'sum by (job) (rate(http_requests_total[5m]))'. Every series is printed.
+    #[arg(long, conflicts_with_all = ["limit", "forward"])]
+    pub(crate) promql: bool,
     /// How far back to look (15m, 7d).
     #[arg(long, default_value = "1h", value_name = "DURATION", conflicts_with = "from")]
     pub(crate) since: String,

@@ -18,12 +18,13 @@ pub(crate) use volume::{volume, volume_range};
 use std::sync::Arc;
 
 use ::query::cache::AnswerKey;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 
 use ::query::logql::{Matcher, parse_matchers};
 use ::query::{Answer, Budget, CancelOnDrop, QueryError, QueryStats, Request, engine};
 use storage::{Snapshot, Tenant};
 
+use crate::api::params::may_keep;
 use crate::app::App;
 use crate::error::{ApiError, Kind};
 
@@ -78,11 +79,6 @@ async fn run(app: &App, tenant: &Tenant, headers: &HeaderMap, request: Request) 
         Ok(Done { kept: answer, cached: false })
     })
     .await
-}
-
-fn may_keep(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    !values.flat_map(|value| value.split(',')).any(|one| matches!(one.trim(), "no-store" | "no-cache"))
 }
 
 /// Runs a request that the server itself makes over a snapshot. Blocks.

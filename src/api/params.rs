@@ -1,7 +1,7 @@
 //! Parameters of a query, from the URL and, for POST, from the form in the body; both as Loki reads them.
 
 use axum::extract::{FromRequest, Request};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 
 use crate::api::push::body;
 use crate::app::App;
@@ -29,6 +29,12 @@ pub(crate) struct Bounds {
     pub(crate) start: i64,
     /// The end, as the client gave it.
     pub(crate) end: i64,
+}
+
+/// Whether whoever asks takes an answer that was kept: not with `Cache-Control: no-store`.
+pub(crate) fn may_keep(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    !values.flat_map(|value| value.split(',')).any(|one| matches!(one.trim(), "no-store" | "no-cache"))
 }
 
 impl FromRequest<App> for Params {

@@ -29,7 +29,7 @@ use storage::Tenant;
 use storage::metrics::MetricSnapshot;
 
 use self::error::{PromError, Type};
-use crate::api::params::Params;
+use crate::api::params::{Params, may_keep};
 use crate::app::{App, House};
 use crate::tenant;
 
@@ -38,6 +38,8 @@ use crate::tenant;
 pub(crate) struct Asked {
     tenant: Tenant,
     params: Params,
+    /// Whether an answer that was kept will do.
+    may_keep: bool,
 }
 
 impl FromRequest<App> for Asked {
@@ -45,8 +47,9 @@ impl FromRequest<App> for Asked {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, PromError> {
         let tenant = tenant::of(request.headers())?;
+        let may_keep = may_keep(request.headers());
         let params = Params::from_request(request, app).await?;
-        Ok(Self { tenant, params })
+        Ok(Self { tenant, params, may_keep })
     }
 }
 

@@ -1,4 +1,4 @@
-//! `farol query`: asks a LogQL query and prints the answer.
+//! `farol query`: asks a query of LogQL or PromQL and prints the answer.
 
 use std::process::ExitCode;
 
@@ -12,10 +12,18 @@ use crate::cli::QueryArgs;
 use crate::client::http::Client;
 use crate::client::print::{Line, Printer, is_closed};
 
-/// Loki's answer to a query.
+const SECOND_NS: i64 = 1_000_000_000;
+/// Points of a PromQL query that says no step, as LogQL's have.
+const STEPS: i64 = 250;
+
+/// The answer to a query, Loki's or Prometheus's.
 #[derive(Debug, Deserialize)]
 struct Answer {
     data: Data,
+    #[serde(default)]
+    warnings: Vec<String>,
+    #[serde(default)]
+    infos: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +45,10 @@ pub(crate) struct Stream {
 #[derive(Debug, Deserialize)]
 struct Series {
     metric: Map<String, Value>,
+    #[serde(default)]
     values: Vec<(f64, String)>,
+    #[serde(default)]
+    histograms: Vec<(f64, Value)>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,6 +68,25 @@ pub(crate) fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
         Some(from) => parse_time(from, now).map_err(anyhow::Error::msg).context("--from")?,
         None => end.min(now) - parse_span(&args.since).map_err(anyhow::Error::msg).context("--since")?,
     };
+    let (body, stats) =
+        if args.promql { ask_promql(args, start, end) } else { ask_logql(args, start, end) }?;
+    if args.explain {
+        eprintln!("{}", stats.as_deref().unwrap_or("the server does not say what it looked at"));
+    }
+    let answer: Answer = serde_json::from_str(&body).context("read the server's answer")?;
+    for note in answer.warnings.iter().chain(&answer.infos) {
+        eprintln!("{note}");
+    }
+    match print(answer.data, args) {
+        Err(error) if !is_closed(&error) => Err(error),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The answer's body and what the server looked at.
+type Asked = anyhow::Result<(String, Option<String>)>;
+
+fn ask_logql(args: &QueryArgs, start: i64, end: i64) -> Asked {
     let (start, end, limit) = (start.to_string(), end.to_string(), args.limit.to_string());
     let direction = if args.forward { "forward" } else { "backward" };
     let mut parameters = vec![("query", args.query.as_str()), ("start", &start), ("end", &end), ("limit", &limit)];
@@ -64,15 +94,18 @@ pub(crate) fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
     if let Some(step) = &args.step {
         parameters.push(("step", step));
     }
-    let (body, stats) = Client::new(&args.server).get("/loki/api/v1/query_range", &parameters)?;
-    if args.explain {
-        eprintln!("{}", stats.as_deref().unwrap_or("the server does not say what it looked at"));
-    }
-    let answer: Answer = serde_json::from_str(&body).context("read the server's answer")?;
-    match print(answer.data, args) {
-        Err(error) if !is_closed(&error) => Err(error),
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    Client::new(&args.server).get("/loki/api/v1/query_range", &parameters)
+}
+
+fn ask_promql(args: &QueryArgs, start: i64, end: i64) -> Asked {
+    let step = match &args.step {
+        Some(step) => step.clone(),
+        None => format!("{}s", ((end - start) / STEPS / SECOND_NS).max(1)),
+    };
+    let seconds = |ns: i64| format!("{:.3}", ns as f64 / SECOND_NS as f64);
+    let (start, end) = (seconds(start), seconds(end));
+    let parameters = [("query", args.query.as_str()), ("start", &start), ("end", &end), ("step", &step)];
+    Client::new(&args.server).get("/api/v1/query_range", &parameters)
 }
 
 fn print(data: Data, args: &QueryArgs) -> anyhow::Result<()> {
@@ -87,6 +120,9 @@ fn print(data: Data, args: &QueryArgs) -> anyhow::Result<()> {
             for one in series {
                 for (seconds, value) in one.values {
                     printer.sample(nanoseconds(seconds), &one.metric, &value)?;
+                }
+                for (seconds, histogram) in one.histograms {
+                    printer.sample(nanoseconds(seconds), &one.metric, &histogram.to_string())?;
                 }
             }
         }
@@ -129,6 +165,7 @@ mod tests {
         for (result_type, result) in [
             ("streams", r#"[{"stream":{"a":"b"},"values":[["1","x"],["2","y"]]}]"#),
             ("matrix", r#"[{"metric":{},"values":[[1.5,"2"]]}]"#),
+            ("matrix", r#"[{"metric":{},"histograms":[[1.5,{"count":"2","sum":"3"}]]}]"#),
             ("vector", r#"[{"metric":{"a":"b"},"value":[1,"2"]}]"#),
             ("scalar", r#"[1.5,"2"]"#),
         ] {

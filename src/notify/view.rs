@@ -1,6 +1,6 @@
 //! What Alertmanager's API shows: alerts with what keeps them back, and groups of them.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 
 use serde::Serialize;
 use storage::Tenant;
@@ -59,6 +59,16 @@ pub(crate) struct GroupView {
     pub(crate) receiver: Named,
 }
 
+/// Alertmanager's order of label sets: fewer labels first; then, name by name, the one that lacks a label first, or the one
+/// with the smaller value.
+fn compare(a: &Labels, b: &Labels) -> Ordering {
+    let by_labels = || {
+        let differing = a.iter().zip(b).find(|(a, b)| a != b);
+        differing.map_or(Ordering::Equal, |(a, b)| b.0.cmp(a.0).then_with(|| a.1.cmp(b.1)))
+    };
+    a.len().cmp(&b.len()).then_with(by_labels)
+}
+
 /// As the API writes times: with milliseconds.
 pub(crate) fn show_time(ms: i64) -> String {
     let time = chrono::DateTime::from_timestamp_millis(ms).unwrap_or(chrono::DateTime::<chrono::Utc>::UNIX_EPOCH);
@@ -82,8 +92,8 @@ impl Alertmanager {
         let mut state = self.state();
         let state = state.entry(tenant.clone()).or_default();
         let muting = state.muting(&config, now_ms);
-        let mut views: BTreeMap<(Labels, String, &str), GroupView> = BTreeMap::new();
-        for (id, group) in &state.groups {
+        let mut views: Vec<GroupView> = Vec::new();
+        for group in state.groups.values() {
             let route = find_route(&config.route, &group.route_id);
             let muted = route.and_then(|route| muting.of_route(route));
             let alerts = group.alerts.iter().filter_map(|id| state.alerts.get(id));
@@ -93,10 +103,10 @@ impl Alertmanager {
                 continue;
             }
             let receiver = Named { name: group.receiver.clone() };
-            let view = GroupView { alerts, labels: group.labels.clone(), receiver };
-            views.insert((group.labels.clone(), group.receiver.clone(), id), view);
+            views.push(GroupView { alerts, labels: group.labels.clone(), receiver });
         }
-        views.into_values().collect()
+        views.sort_by(|a, b| compare(&a.labels, &b.labels).then_with(|| a.receiver.name.cmp(&b.receiver.name)));
+        views
     }
 
     fn view(&self, held: &Held, root: &Route, muting: &Muting<'_>, muted: Option<&Obstacle>) -> AlertView {

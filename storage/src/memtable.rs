@@ -78,6 +78,13 @@ impl Memtable {
         }
     }
 
+    /// The next generation, to be put in the place of this one, which takes no more batches.
+    pub(crate) fn heir(&mut self) -> Self {
+        let metrics = self.metrics.iter_mut().filter(|(_, table)| !table.is_empty());
+        let metrics = metrics.map(|(tenant, table)| (tenant.clone(), table.heir())).collect();
+        Self { metrics, ..Self::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.sequences.is_none()
     }
@@ -108,7 +115,7 @@ impl Memtable {
 
     /// Every tenant with metrics.
     pub(crate) fn metrics(&self) -> impl Iterator<Item = (&Tenant, &MetricTable)> {
-        self.metrics.iter()
+        self.metrics.iter().filter(|(_, table)| !table.is_empty())
     }
 
     /// What was said of metrics.

@@ -192,7 +192,8 @@ impl State {
     /// The active memtable becomes the newest frozen one.
     fn freeze(&mut self) {
         if !self.active.is_empty() {
-            self.frozen.push_back(Arc::new(std::mem::take(&mut self.active)));
+            let next = self.active.heir();
+            self.frozen.push_back(Arc::new(std::mem::replace(&mut self.active, next)));
         }
     }
 }

@@ -150,6 +150,65 @@ fn a_broken_file_keeps_what_it_said() {
     server.stop(&["rules stay as they were"]);
 }
 
+/// A stream that was sending and has stopped fires a rule that does not name it.
+#[test]
+fn a_source_that_stops_is_missed() {
+    let folder = Folder::new();
+    let server = Server::start(&folder);
+    let rules = "
+name: silence
+interval: 1s
+rules:
+  - alert: Silent
+    silent_source: {match: '{app=~\".+\"}', after: 5s, forget: 1h, by: [app]}
+";
+    put_rules(&server, "team", rules);
+    push(&server, "the last line");
+    let other = || {
+        let path = "/farol/api/v1/ingest/jsonlines?stream_fields=app&message_field=message";
+        server.post(path, "application/x-ndjson", &[], r#"{"app":"chatty","message":"still here"}"#).ok();
+    };
+    let alert = until("firing", || {
+        other();
+        let rule = rule(&server, "Silent")?;
+        (rule["state"] == "firing").then(|| rule["alerts"].clone())
+    });
+    assert_eq!(alert.as_array().map(Vec::len), Some(1), "{alert}");
+    assert_eq!(alert[0]["labels"], json!({ "alertname": "Silent", "app": "shop" }));
+    push(&server, "back again");
+    until("resolved", || {
+        other();
+        (state(&server, "Silent") == "inactive").then_some(())
+    });
+    server.stop(&[]);
+}
+
+/// Pages of groups lead from one to the next until all were seen.
+#[test]
+fn groups_come_in_pages() {
+    let folder = Folder::new();
+    let server = Server::start(&folder);
+    for name in ["a", "b", "c"] {
+        put_rules(&server, "team", &format!("name: {name}\nrules: [{{record: x, expr: \"vector(1)\"}}]\n"));
+    }
+    let (mut seen, mut token) = (Vec::new(), String::new());
+    loop {
+        let mut query = vec![("group_limit", "2")];
+        if !token.is_empty() {
+            query.push(("group_next_token", &token));
+        }
+        let data = server.get("/api/v1/rules", &query).ok().json()["data"].clone();
+        let groups = data["groups"].as_array().expect("groups");
+        seen.extend(groups.iter().filter_map(|group| group["name"].as_str().map(str::to_owned)));
+        match data["groupNextToken"].as_str() {
+            Some(next) if !next.is_empty() => token = next.to_owned(),
+            _ => break,
+        }
+    }
+    assert_eq!(seen, ["a", "b", "c"]);
+    server.stop(&[]);
+}
+
 #[test]
 fn lokis_ruler_api_takes_and_gives_groups() {
     let folder = Folder::new();

@@ -192,6 +192,12 @@ impl Server {
         self.child.wait().expect("wait");
     }
 
+    /// SIGHUP.
+    pub(crate) fn reload(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg("-HUP").arg(pid).status().expect("kill command").success());
+    }
+
     /// SIGTERM; the exit code must be 0 and the log without a warning that `expected` does not name.
     #[track_caller]
     pub(crate) fn stop(mut self, expected: &[&str]) {

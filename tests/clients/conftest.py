@@ -23,11 +23,13 @@ class Farol:
         self.log = folder / "server.log"
         self.http, self.otlp_http, self.otlp_grpc = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.http}"
+        self.arguments = []
         self.process = None
 
     def start(self):
         arguments = [self.binary, "serve", "--data", str(self.data), "--http", f"127.0.0.1:{self.http}"]
         arguments += ["--otlp-http", f"127.0.0.1:{self.otlp_http}", "--otlp-grpc", f"127.0.0.1:{self.otlp_grpc}"]
+        arguments += self.arguments
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         for _ in range(600):

@@ -19,6 +19,8 @@ pub struct PromStats {
     pub series: u64,
     /// Samples that were read.
     pub samples: u64,
+    /// From when to when selectors looked, in milliseconds, both inside; the end is before the start when none did.
+    pub reach: (i64, i64),
     /// From start to end.
     pub nanos: u64,
     /// The answer was kept from before; all else is of then.
@@ -56,6 +58,7 @@ impl Engine {
             segments: source.segments(),
             series: source.series(),
             samples: source.samples(),
+            reach: source.reach(),
             nanos: began.elapsed().as_nanos() as u64,
             cached: false,
         };

@@ -6,6 +6,7 @@ use ::query::number::format_float_api;
 use ::query::promql::PromStats;
 use ::query::promql::eval::{Point, Sample, SeriesPoints, Value};
 use ::query::promql::histogram::write_json as write_histogram;
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -19,9 +20,9 @@ const NOTES_MAX: usize = 10;
 const FAROL_STATS: HeaderName = HeaderName::from_static("x-farol-stats");
 
 /// A JSON body.
-pub(super) fn json(body: Vec<u8>) -> Response {
+pub(super) fn json(body: impl Into<Body>) -> Response {
     const JSON: [(HeaderName, HeaderValue); 1] = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    (JSON, body).into_response()
+    (JSON, body.into()).into_response()
 }
 
 /// `{"status":"success","data":...}`.

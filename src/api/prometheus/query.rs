@@ -1,10 +1,13 @@
 //! `query` and `query_range`: PromQL in, a vector, a matrix, a scalar or a string out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use ::query::cache::{AnswerKey, PromAnswer};
 use ::query::promql::PromStats;
 use ::query::promql::eval::{Evaluated, Options, Query, Value};
 use ::query::promql::parser::parse;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 
@@ -55,7 +58,7 @@ struct Steps {
 }
 
 async fn run(app: &App, asked: Asked, steps: Steps) -> Result<Response, PromError> {
-    let Asked { tenant, params, .. } = asked;
+    let Asked { tenant, params, may_keep } = asked;
     let limit = limit(&params)?;
     let engine = &app.house()?.engine;
     let budget = match duration(&params, "timeout")? {
@@ -66,8 +69,13 @@ async fn run(app: &App, asked: Asked, steps: Steps) -> Result<Response, PromErro
     let text = params.get("query").to_owned();
     let expr = parse(&text).map_err(|error| PromError::parameter("query", error))?;
     let stats_wanted = params.get("stats").to_owned();
-    let app_too = std::sync::Arc::clone(app);
-    let (body, stats) = with_metrics(app, tenant, budget, move |house, snapshot, budget| {
+    let request = format!("promql {steps:?} {options:?} {limit} {stats_wanted:?} {text}");
+    let key = may_keep.then(|| AnswerKey { tenant: tenant.clone(), request, snapshot: 0 });
+    let app_too = Arc::clone(app);
+    let (answer, cached) = with_metrics(app, tenant, budget, move |house, snapshot, budget| {
+        if let Some(known) = key.as_ref().and_then(|key| house.answers.get_metrics(key, snapshot)) {
+            return Ok((known, true));
+        }
         let Steps { start, end, step } = steps;
         let done = house.engine.promql(snapshot, &Query { text: &text, expr, start, end, step, options }, budget);
         app_too.stats.queried(&counted(&done));
@@ -79,10 +87,15 @@ async fn run(app: &App, asked: Asked, steps: Steps) -> Result<Response, PromErro
         budget.take(answer::text_bytes(&evaluated.value) as u64)?;
         let Evaluated { value, warnings, infos, .. } = &evaluated;
         let with_stats = (!stats_wanted.is_empty()).then_some(&stats);
-        Ok((answer::evaluated(value, with_stats, warnings, infos), stats))
+        let body = answer::evaluated(value, with_stats, warnings, infos);
+        let answer = Arc::new(PromAnswer::new(Bytes::from(body), stats, snapshot));
+        if let Some(key) = key {
+            house.answers.put_metrics(key, &answer);
+        }
+        Ok((answer, false))
     })
     .await?;
-    Ok(answer::explain(answer::json(body), &stats))
+    Ok(answer::explain(answer::json(answer.body.clone()), &PromStats { cached, ..answer.stats }))
 }
 
 /// `lookback_delta`, and else what the server does by default.

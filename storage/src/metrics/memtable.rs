@@ -1,12 +1,16 @@
 //! Samples that are not in a segment yet, of one tenant. New ones are queryable at once; every so many rows the newest
 //! are sorted by series into a *run*, so that a query finds those of a series without looking at all.
 //!
+//! The series are numbered in the order they first came. The table of the next generation ([`Table::heir`]) goes on with the
+//! numbers, labels and index of the one before: a series that goes on is kept once, however often samples are flushed.
+//!
 //! What a query holds ([`MemoryPart`]) never changes. Within a series, samples are in the order they came; of a plain value
 //! and a histogram of the same time the histogram counts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::StorageError;
@@ -17,6 +21,9 @@ use crate::metrics::matching::{LabelIndex, LabelMatcher, matching};
 const RUN_ROWS_MIN: usize = 64 << 10;
 /// Series of a piece of the table: a snapshot shares all but the last with the table.
 const PIECE_SERIES: usize = 1024;
+
+/// The last [`Table::version`] of any table.
+static LAST_VERSION: AtomicU64 = AtomicU64::new(0);
 
 /// Hash maps whose keys are hashes.
 type ByHash<K, V> = HashMap<K, V, BuildHasherDefault<Hashed>>;
@@ -45,12 +52,38 @@ pub(crate) struct Table {
     place: ByHash<SeriesId, u32>,
     pieces: Vec<Arc<Vec<Arc<[u8]>>>>,
     index: Arc<Mutex<MemoryIndex>>,
+    /// The series that this generation has something of.
+    seen: Seen,
     runs: Vec<Arc<Rows>>,
     tail: Vec<Arc<Rows>>,
     tail_rows: usize,
     histograms: Vec<Arc<Vec<HistogramSample>>>,
     exemplars: Vec<Arc<Vec<Exemplar>>>,
     bounds: Option<(i64, i64)>,
+    /// Changes with every batch; no two tables of the process ever have the same.
+    version: u64,
+}
+
+/// A set of series, by number.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    bits: Vec<u64>,
+    count: usize,
+}
+
+impl Seen {
+    fn add(&mut self, series: u32) {
+        let (word, bit) = (series as usize / 64, 1 << (series % 64));
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1, 0);
+        }
+        self.count += usize::from(self.bits[word] & bit == 0);
+        self.bits[word] |= bit;
+    }
+
+    fn has(&self, series: u32) -> bool {
+        self.bits.get(series as usize / 64).is_some_and(|word| word >> (series % 64) & 1 == 1)
+    }
 }
 
 /// Samples in columns.
@@ -65,8 +98,28 @@ struct Rows {
 }
 
 impl Table {
+    /// The table of the next generation, to be put in the place of this one, which takes no more samples. Series that have
+    /// ended are forgotten once they are the greater part.
+    pub(crate) fn heir(&mut self) -> Self {
+        if self.seen.count * 2 < self.place.len() {
+            return Self::default();
+        }
+        Self {
+            place: std::mem::take(&mut self.place),
+            pieces: self.pieces.clone(),
+            index: Arc::clone(&self.index),
+            ..Self::default()
+        }
+    }
+
+    /// Whether this generation has something of any series.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen.count == 0
+    }
+
     /// Takes the samples of a batch in; answers about how many bytes that takes.
     pub(crate) fn insert(&mut self, batch: &MetricBatch) -> usize {
+        self.version = LAST_VERSION.fetch_add(1, Ordering::Relaxed) + 1;
         let mut bytes = 0;
         let places: Vec<u32> = (0..batch.series_count())
             .map(|index| {
@@ -80,6 +133,7 @@ impl Table {
                         None => self.pieces.push(Arc::new(vec![series.label_bytes.into()])),
                     }
                 }
+                self.seen.add(at);
                 at
             })
             .collect();
@@ -121,11 +175,17 @@ impl Table {
         bytes
     }
 
+    /// How many numbers are given.
+    fn count(&self) -> u32 {
+        self.pieces.last().map_or(0, |last| ((self.pieces.len() - 1) * PIECE_SERIES + last.len()) as u32)
+    }
+
     /// What a query sees.
     pub(crate) fn part(&self) -> Arc<MemoryPart> {
         Arc::new(MemoryPart {
             pieces: self.pieces.clone(),
-            count: self.place.len() as u32,
+            count: self.count(),
+            seen: self.seen.clone(),
             index: Arc::clone(&self.index),
             runs: self.runs.clone(),
             tail: self.tail.clone(),
@@ -140,6 +200,7 @@ impl Table {
                 .collect(),
             exemplars: self.exemplars.clone(),
             bounds: self.bounds,
+            version: self.version,
         })
     }
 }
@@ -223,6 +284,7 @@ pub struct MemoryPart {
     pieces: Vec<Arc<Vec<Arc<[u8]>>>>,
     count: u32,
     index: Arc<Mutex<MemoryIndex>>,
+    seen: Seen,
     runs: Vec<Arc<Rows>>,
     tail: Vec<Arc<Rows>>,
     histograms: Vec<Arc<Vec<HistogramSample>>>,
@@ -230,10 +292,16 @@ pub struct MemoryPart {
     histogram_ends: Vec<u32>,
     exemplars: Vec<Arc<Vec<Exemplar>>>,
     bounds: Option<(i64, i64)>,
+    version: u64,
 }
 
 impl MemoryPart {
-    /// How many series.
+    /// Two parts of one process have the same samples only if this is the same.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many numbers of series there are; of some this part may have nothing.
     pub(crate) fn series_count(&self) -> u32 {
         self.count
     }
@@ -267,6 +335,7 @@ impl MemoryPart {
         let mut found = matching(&*index, matchers)?;
         // The index may know series that came after this part was taken.
         found.truncate(found.partition_point(|&series| series < self.count));
+        found.retain(|&series| self.seen.has(series));
         Ok(found)
     }
 
@@ -338,6 +407,7 @@ impl MemoryPart {
     /// Calls `each` with every name and value of a label.
     pub(crate) fn each_label(&self, mut each: impl FnMut(&str, &str)) {
         (0..self.count)
+            .filter(|&series| self.seen.has(series))
             .flat_map(|series| labels_of(self.label_bytes(series)))
             .for_each(|(name, value)| each(name, value));
     }

@@ -80,6 +80,20 @@ impl MetricSnapshot {
         (self.segments.iter().filter(in_time).cloned().collect(), self.memory.iter().filter(recent).cloned().collect())
     }
 
+    /// Equal for two snapshots of a tenant only if they hold the same samples of the time from `start` to `end`, both
+    /// inside, in milliseconds.
+    pub fn identity(&self, start: i64, end: i64) -> u128 {
+        let (segments, memory) = self.parts(start, end);
+        let ids = segments.iter().map(|segment| (0_u8, segment.meta().id));
+        let all = ids.chain(memory.iter().map(|part| (1, part.version())));
+        let mut bytes = Vec::with_capacity((segments.len() + memory.len()) * 9);
+        for (kind, id) in all {
+            bytes.push(kind);
+            bytes.extend_from_slice(&id.to_le_bytes());
+        }
+        xxhash_rust::xxh3::xxh3_128(&bytes)
+    }
+
     /// The series that pass all matchers and may have samples between two times, both inside, in milliseconds.
     ///
     /// # Errors

@@ -342,3 +342,36 @@ async fn version_1_is_read() {
     assert_eq!((snapshot.resolution_ms(0, 86_400_000), snapshot.metadata()[0].help.as_str()), (600_000, "what it is"));
     assert_eq!(snapshot.exemplars(&all(), i64::MIN, i64::MAX).unwrap()[0].1.len(), 3);
 }
+
+/// From generation to generation a series is kept once; of those that have ended nothing is shown, and in the end they are
+/// forgotten.
+#[test]
+fn the_next_table_goes_on_with_the_series() {
+    let batch = |series: &[u8], time: i64| {
+        let mut builder = MetricBatchBuilder::default();
+        for &series in series {
+            let labels = name(series);
+            let at = builder.series(labels.iter().map(|(n, v)| (*n, v.as_str())));
+            builder.sample(at, time, f64::from(series));
+        }
+        builder.finish()
+    };
+    let mut first = memtable::Table::default();
+    let new = first.insert(&batch(&[1, 2, 3, 4], 1));
+    let before = first.part();
+    let mut second = first.heir();
+    assert!(second.is_empty() && second.part().select(&all()).unwrap().is_empty());
+    assert!(second.insert(&batch(&[3, 2], 2)) < new / 2, "labels are there already");
+    second.insert(&batch(&[5], 2));
+    assert_eq!(second.part().select(&all()).unwrap(), [1, 2, 4]);
+    assert_eq!(before.select(&all()).unwrap(), [0, 1, 2, 3]);
+    let mut values = Vec::new();
+    second.part().each_label(|name, value| values.extend((name == "b").then(|| value.to_owned())));
+    assert_eq!(values, ["v2", "v3", "v5"]);
+    let mut third = second.heir();
+    third.insert(&batch(&[4], 3));
+    assert_eq!(third.part().select(&all()).unwrap(), [3]);
+    let mut fourth = third.heir();
+    fourth.insert(&batch(&[4], 4));
+    assert_eq!(fourth.part().select(&all()).unwrap(), [0]);
+}

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use storage::Labels;
 use storage::metrics::{LabelMatcher, MetricSnapshot, Selection, Wanted};
@@ -26,17 +26,26 @@ pub struct Stored<'s> {
 }
 
 /// What was looked at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Read {
     segments: AtomicU64,
     series: AtomicU64,
     samples: AtomicU64,
+    first: AtomicI64,
+    last: AtomicI64,
 }
 
 impl<'s> Stored<'s> {
     /// A snapshot, to be read by one query.
     pub fn new(snapshot: &'s MetricSnapshot, budget: &'s Budget) -> Self {
-        Self { snapshot, budget, read: Read::default() }
+        let read = Read {
+            segments: AtomicU64::new(0),
+            series: AtomicU64::new(0),
+            samples: AtomicU64::new(0),
+            first: AtomicI64::new(i64::MAX),
+            last: AtomicI64::new(i64::MIN),
+        };
+        Self { snapshot, budget, read }
     }
 
     /// Segments that selections looked into; one that two selections look into counts twice.
@@ -53,11 +62,23 @@ impl<'s> Stored<'s> {
     pub fn samples(&self) -> u64 {
         self.read.samples.load(Ordering::Relaxed)
     }
+
+    /// From when to when selectors looked, in milliseconds, both inside: what lies outside changes no answer. Without any
+    /// selector the end is before the start.
+    pub fn reach(&self) -> (i64, i64) {
+        (self.read.first.load(Ordering::Relaxed), self.read.last.load(Ordering::Relaxed))
+    }
+
+    fn reaches(&self, start: i64, end: i64) {
+        self.read.first.fetch_min(start, Ordering::Relaxed);
+        self.read.last.fetch_max(end, Ordering::Relaxed);
+    }
 }
 
 impl Source for Stored<'_> {
     fn select(&self, matchers: &[Matcher], start: i64, end: i64) -> Result<Box<dyn SeriesSet + '_>, QueryError> {
         self.budget.check()?;
+        self.reaches(start, end);
         let selection = self.snapshot.select(&label_matchers(matchers), start, end)?;
         let labels = selection.labels();
         self.budget.take(labels.iter().map(|labels| series_bytes(labels)).sum::<usize>() as u64)?;
@@ -67,6 +88,7 @@ impl Source for Stored<'_> {
     }
 
     fn resolution_ms(&self, start: i64, end: i64) -> i64 {
+        self.reaches(start, end);
         i64::from(self.snapshot.resolution_ms(start, end))
     }
 }
