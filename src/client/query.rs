@@ -68,8 +68,7 @@ pub(crate) fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
         Some(from) => parse_time(from, now).map_err(anyhow::Error::msg).context("--from")?,
         None => end.min(now) - parse_span(&args.since).map_err(anyhow::Error::msg).context("--since")?,
     };
-    let (body, stats) =
-        if args.promql { ask_promql(args, start, end) } else { ask_logql(args, start, end) }?;
+    let (body, stats) = if args.promql { ask_promql(args, start, end) } else { ask_logql(args, start, end) }?;
     if args.explain {
         eprintln!("{}", stats.as_deref().unwrap_or("the server does not say what it looked at"));
     }

@@ -10,61 +10,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Names with values, sorted by name, each name once.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Vec<(Arc<str>, Arc<str>)>);
-
-impl Labels {
-    /// Sorts by name; of a name given twice the last value stays.
-    pub fn new<N: Into<Arc<str>>, V: Into<Arc<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        let mut sorted: Vec<(Arc<str>, Arc<str>)> = Vec::new();
-        for (name, value) in pairs {
-            let (name, value) = (name.into(), value.into());
-            match sorted.binary_search_by(|(n, _)| n.cmp(&name)) {
-                Ok(at) => sorted[at].1 = value,
-                Err(at) => sorted.insert(at, (name, value)),
-            }
-        }
-        Self(sorted)
-    }
-
-    /// Of names that are sorted already, each once.
-    pub fn of_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        Self(pairs.map(|(name, value)| (name.into(), value.into())).collect())
-    }
-
-    /// The value of `name`, if it is there.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.binary_search_by(|(n, _)| n.as_ref().cmp(name)).ok().map(|at| self.0[at].1.as_ref())
-    }
-
-    /// All pairs, by name.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))
-    }
-
-    /// How many names there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// True without any name.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// As Loki and Prometheus write a label set: `{a="x", b="y"}`.
-impl fmt::Display for Labels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("{")?;
-        for (i, (name, value)) in self.iter().enumerate() {
-            let comma = if i == 0 { "" } else { ", " };
-            write!(f, "{comma}{name}={value:?}")?;
-        }
-        f.write_str("}")
-    }
-}
+use crate::labels::Labels;
 
 /// Hash of a stream's labels and resource: the same for the same set, on every machine and in every version.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::batch::{Attribute, Labels, LogBatch, Stream, ValueKind};
+use crate::batch::{Attribute, LogBatch, Stream, ValueKind};
+use crate::labels::Labels;
 
 /// First byte of every serialised batch.
 const VERSION: u8 = 1;

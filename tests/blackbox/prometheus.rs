@@ -177,3 +177,31 @@ fn deleted_series_are_gone() {
     assert_eq!(left["result"][0]["metric"]["instance"], "b");
     server.stop(&[]);
 }
+
+/// The same question about the same samples is answered from what is kept; a sample more, or less, is another answer.
+#[test]
+fn answers_are_kept_and_never_out_of_date() {
+    let folder = Folder::new();
+    let server = Server::start_with(&folder, &["--set", "scrape.config=off"]);
+    counters(&server);
+    let ask = |how: &str| {
+        let form = "application/x-www-form-urlencoded";
+        let body = "query=sum(hits)&start=0&end=180&step=60";
+        let answer = server.post("/api/v1/query_range", form, &[("cache-control", how)], body).ok();
+        let stats = answer.header("x-farol-stats").expect("the header").to_owned();
+        let last = answer.json()["data"]["result"][0]["values"].as_array().expect("values").last().cloned();
+        (stats.contains("cache=hit"), last.expect("a value")[1].clone())
+    };
+    assert_eq!(ask("max-age=0"), (false, "12".into()));
+    assert_eq!(ask("max-age=0"), (true, "12".into()));
+    assert_eq!(ask("no-store"), (false, "12".into()));
+    let other: &[(&str, &str)] = &[("__name__", "hits"), ("instance", "c")];
+    write(&server, &[(other, &[(130_000, 5.0)])]);
+    assert_eq!(ask("max-age=0"), (false, "17".into()));
+    server.flush();
+    assert_eq!(ask("max-age=0"), (false, "17".into()));
+    write(&server, &[(other, &[(10_000_000, 5.0)])]);
+    assert_eq!(ask("max-age=0"), (true, "17".into()), "nothing new in that time");
+    server.post("/api/v1/admin/tsdb/delete_series?match[]=hits%7Binstance%3D%22c%22%7D", "", &[], "");
+    assert_eq!(ask("max-age=0"), (false, "12".into()));
+}

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::*;
-use crate::batch::{Labels, Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, Stream, Value};
+use crate::batch::{Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, Stream, Value};
 use crate::disk::{Fault, FaultyDisk};
+use crate::labels::Labels;
 use crate::tenant::Tenant;
 
 const DIR: &str = "/data/journal";

@@ -5,7 +5,7 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::batch::Labels;
+use crate::labels::Labels;
 use crate::metrics::histogram::Histogram;
 
 /// Hash of a series' labels: the same for the same set, on every machine and in every version.
@@ -181,25 +181,4 @@ impl MetricBatch {
             + self.histograms.iter().map(|h| 64 + h.histogram.memory_bytes()).sum::<usize>()
             + (self.exemplars.len() + self.metadata.len()) * 128
     }
-}
-
-/// The labels that flat bytes hold: of each pair the name and the value, each as a length (LEB128) and UTF-8.
-pub fn labels_of(mut bytes: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    std::iter::from_fn(move || Some((text(&mut bytes)?, text(&mut bytes)?)))
-}
-
-fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
-    let (mut length, mut shift) = (0_usize, 0);
-    loop {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        length |= usize::from(byte & 0x7F) << shift;
-        if byte < 0x80 {
-            break;
-        }
-        shift += 7;
-    }
-    let (taken, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    std::str::from_utf8(taken).ok()
 }

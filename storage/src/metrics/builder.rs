@@ -4,9 +4,9 @@
 //! `begin_series`, `label`, `end_series` for those that come from a wire: nothing is allocated for a series whose labels
 //! come sorted, and what is no valid set of labels is told.
 
-use crate::batch::Labels;
+use crate::labels::{Labels, labels_of, put_text};
 use crate::metrics::batch::{
-    Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, SampleSeries, SeriesId, labels_of,
+    Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, SampleSeries, SeriesId,
 };
 use crate::metrics::histogram::Histogram;
 
@@ -256,17 +256,6 @@ impl MetricBatchBuilder {
         self.abandon_series();
         self.batch
     }
-}
-
-#[inline]
-fn put_text(bytes: &mut Vec<u8>, text: &[u8]) {
-    let mut length = text.len();
-    while length >= 0x80 {
-        bytes.push((length & 0x7F) as u8 | 0x80);
-        length >>= 7;
-    }
-    bytes.push(length as u8);
-    bytes.extend_from_slice(text);
 }
 
 fn packed_len(text: &str) -> usize {

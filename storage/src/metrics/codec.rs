@@ -2,8 +2,8 @@
 //! one before is written, which costs a comparison and makes compression needless. FORMAT.md ("Batches of metrics")
 //! has the layout.
 
-use crate::batch::Labels;
-use crate::metrics::batch::{Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, SeriesId, labels_of};
+use crate::labels::{Labels, labels_of};
+use crate::metrics::batch::{Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, SeriesId};
 use crate::metrics::bytes::{Reader, put_f64, put_text, put_varint, put_zigzag};
 use crate::metrics::histogram::Histogram;
 

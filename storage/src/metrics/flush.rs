@@ -1,18 +1,16 @@
 //! Segments out of memtables, and larger segments out of small ones: series in the order of their labels, the samples of
 //! each by time, and of a time that is there twice the one that came last.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
 
-use crate::batch::Labels;
 use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::folder::day_of_ms;
-use crate::metrics::batch::labels_of;
+use crate::labels::{Labels, compare_labels};
 use crate::metrics::coarse::downsample;
 use crate::metrics::matching::LabelMatcher;
 use crate::metrics::memtable::MemoryPart;
@@ -36,11 +34,6 @@ pub struct SeriesDeletion {
     pub start: i64,
     /// Last time.
     pub end: i64,
-}
-
-/// The order of labels: by name, then value, pair by pair; as Prometheus sorts series.
-pub(crate) fn compare_labels(a: &[u8], b: &[u8]) -> Ordering {
-    if a == b { Ordering::Equal } else { labels_of(a).cmp(labels_of(b)) }
 }
 
 /// The UTC days that have samples.

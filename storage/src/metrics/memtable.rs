@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::StorageError;
-use crate::metrics::batch::{Exemplar, HistogramSample, MetricBatch, SeriesId, labels_of};
+use crate::labels::labels_of;
+use crate::metrics::batch::{Exemplar, HistogramSample, MetricBatch, SeriesId};
 use crate::metrics::matching::{LabelIndex, LabelMatcher, matching};
 
 /// Rows of a run; more when there are more series.

@@ -22,9 +22,8 @@ pub(crate) mod series_index;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{
-    Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, SampleSeries, SeriesId, labels_of,
-};
+pub use crate::labels::labels_of;
+pub use batch::{Exemplar, HistogramSample, MetricBatch, MetricKind, MetricMetadata, SampleSeries, SeriesId};
 pub use builder::{LabelsError, MetricBatchBuilder};
 pub use coarse::Coarse;
 pub use flush::SeriesDeletion;

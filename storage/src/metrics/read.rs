@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::batch::Labels;
 use crate::error::StorageError;
+use crate::labels::{Labels, compare_labels, labels_of};
 use crate::metrics::MetricMetadata;
-use crate::metrics::batch::{SeriesId, labels_of};
-use crate::metrics::flush::compare_labels;
+use crate::metrics::batch::SeriesId;
 use crate::metrics::matching::LabelMatcher;
 use crate::metrics::memtable::{MemoryPart, Place};
 use crate::metrics::samples::Samples;

@@ -10,9 +10,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use crate::batch::Labels;
 use crate::disk::{Disk, first_bytes};
 use crate::error::StorageError;
+use crate::labels::Labels;
 use crate::metrics::bytes::Reader;
 use crate::metrics::coarse::Coarse;
 use crate::metrics::codec::exemplar;

@@ -21,7 +21,7 @@ use parquet::schema::types::ColumnPath;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::StorageError;
-use crate::metrics::batch::labels_of;
+use crate::labels::labels_of;
 use crate::metrics::bytes::put_varint;
 use crate::metrics::coarse::Coarse;
 use crate::metrics::codec::put_exemplar;
@@ -276,7 +276,7 @@ impl<'d> MetricSegmentWriter<'d> {
     pub(crate) fn finish(
         mut self,
         order: &SegmentOrder,
-        exemplars: &[(u32, i64, f64, crate::batch::Labels)],
+        exemplars: &[(u32, i64, f64, crate::labels::Labels)],
     ) -> Result<SegmentMeta, StorageError> {
         if self.rows == 0 && exemplars.is_empty() {
             let path = self.parquet_path.display();

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use tantivy_fst::{IntoStreamer, Map, MapBuilder, Streamer};
 
 use crate::error::StorageError;
-use crate::metrics::batch::labels_of;
+use crate::labels::labels_of;
 use crate::metrics::bytes::{Reader, put_varint, put_zigzag};
 use crate::metrics::codec::{put_like, take_like};
 use crate::metrics::decimal::Decimal;

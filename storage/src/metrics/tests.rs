@@ -8,9 +8,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::Labels;
 use crate::clock::SettableClock;
 use crate::disk::RealDisk;
+use crate::labels::Labels;
 use crate::store::{Store, StoreConfig};
 use crate::tenant::Tenant;
 

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::rows::SortedRows;
-use crate::batch::{Labels, Stream};
+use crate::batch::Stream;
+use crate::labels::Labels;
 use crate::read::Run;
 
 /// Runs are cut at this many rows, so that time bounds stay tight in long ones.

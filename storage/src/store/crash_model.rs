@@ -21,11 +21,12 @@ use std::sync::atomic::AtomicU64;
 use arrow::array::AsArray;
 
 use super::*;
-use crate::batch::{Labels, Level, LogBatchBuilder, NOT_OBSERVED, Stream, Value};
+use crate::batch::{Level, LogBatchBuilder, NOT_OBSERVED, Stream, Value};
 use crate::catalog::{CommitFault, DeletionOrder};
 use crate::clock::SettableClock;
 use crate::disk::{Fault, FaultyDisk, Random};
 use crate::folder::DAY_NS;
+use crate::labels::Labels;
 use crate::metrics::{LabelMatcher, MetricBatch, MetricBatchBuilder, MetricSnapshot, Samples, SeriesDeletion, Wanted};
 use crate::read::{AttributeSelection, Predicate, Projection};
 

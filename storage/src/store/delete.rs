@@ -157,9 +157,10 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::batch::{Labels, Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, Stream};
+    use crate::batch::{Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, Stream};
     use crate::clock::SettableClock;
     use crate::disk::{Disk, RealDisk};
+    use crate::labels::Labels;
     use crate::read::{Predicate, Projection};
     use crate::store::StoreConfig;
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::batch::{Labels, Level, LogBatchBuilder, NOT_OBSERVED, Stream, Value};
+use crate::batch::{Level, LogBatchBuilder, NOT_OBSERVED, Stream, Value};
 use crate::catalog::CommitFault;
 use crate::clock::SettableClock;
 use crate::disk::RealDisk;
+use crate::labels::Labels;
 use crate::read::{AttributeSelection, Needle, Predicate, Projection};
 use crate::segment::SegmentMeta;
 
