@@ -40,6 +40,11 @@ impl Labels {
         Self { flat: flat.into() }
     }
 
+    /// The bytes that [`labels_of`] reads.
+    pub(crate) fn flat(&self) -> &[u8] {
+        &self.flat
+    }
+
     /// The value of `name`, if it is there.
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut rest = self.flat.as_ref();

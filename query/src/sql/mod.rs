@@ -18,6 +18,8 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::sqlparser;
 use storage::Snapshot;
 use storage::metrics::MetricSnapshot;
 
@@ -81,6 +83,18 @@ pub async fn run(
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let batches = frame.execute_stream().await.map_err(explain)?;
     Ok(SqlAnswer { schema, batches })
+}
+
+/// Reads a statement that is to be run later.
+///
+/// # Errors
+/// `BadQuery` when it is not one query. Whether its tables and columns are there shows when it runs.
+pub fn check(statement: &str) -> Result<(), QueryError> {
+    let mut statements = DFParser::parse_sql(statement).map_err(explain)?;
+    match (statements.pop_front(), statements.is_empty()) {
+        (Some(Statement::Statement(one)), true) if matches!(*one, sqlparser::ast::Statement::Query(_)) => Ok(()),
+        _ => Err(QueryError::BadQuery("one query is wanted, such as SELECT".to_owned())),
+    }
 }
 
 /// An error of DataFusion in the words of whoever asked.

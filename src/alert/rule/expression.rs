@@ -36,7 +36,10 @@ impl Query {
                 logql::Expr::Log(_) => Err("the expression gives lines, not numbers: count them".to_owned()),
             },
             Language::Sql if text.trim().is_empty() => Err("the statement is empty".to_owned()),
-            Language::Sql => Ok(Self::Sql(text.to_owned())),
+            Language::Sql => {
+                query::sql::check(text).map_err(|error| error.to_string())?;
+                Ok(Self::Sql(text.to_owned()))
+            }
         }
     }
 

@@ -112,6 +112,12 @@ fn fields_that_do_not_fit_together_are_refused() {
     ] {
         assert!(rule(text).contains(part), "{text}: {}", rule(text));
     }
+    for (statement, part) in
+        [("selec 1", "selec"), ("drop table logs", "one query"), ("select 1; select 2", "one query")]
+    {
+        let text = format!("groups: [{{name: g, language: sql, rules: [{{alert: a, expr: '{statement}'}}]}}]");
+        assert!(mistakes(&text).join(" ").contains(part), "{statement}: {:?}", mistakes(&text));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::disk::Disk;
 use crate::error::StorageError;
@@ -60,42 +60,43 @@ pub(crate) fn write_part(
     part: &MemoryPart,
 ) -> Result<SegmentMeta, StorageError> {
     let (start, end) = (i64::from(order.day) * DAY_MS, i64::from(order.day) * DAY_MS + DAY_MS - 1);
-    let count = part.series_count();
-    let all: Vec<u32> = (0..count).collect();
+    let all = part.series();
     let places = part.places(&all);
-    let mut histograms: Vec<Vec<(i64, i64, &crate::metrics::Histogram)>> = vec![Vec::new(); count as usize];
+    let mut histograms: FxHashMap<u32, Vec<(i64, i64, &crate::metrics::Histogram)>> = FxHashMap::default();
     for h in part.histograms() {
-        histograms[h.series as usize].push((h.timestamp, h.start, &h.histogram));
+        histograms.entry(h.series).or_default().push((h.timestamp, h.start, &h.histogram));
     }
-    let mut sorted = all;
-    sorted.sort_unstable_by(|&a, &b| compare_labels(part.label_bytes(a), part.label_bytes(b)));
+    let mut sorted: Vec<usize> = (0..all.len()).collect();
+    sorted.sort_unstable_by(|&a, &b| compare_labels(part.label_bytes(all[a]), part.label_bytes(all[b])));
     let mut writer = MetricSegmentWriter::create(disk, path, 0)?;
-    let mut number = vec![u32::MAX; count as usize];
+    let mut number: FxHashMap<u32, u32> = FxHashMap::default();
     let of_day = part.exemplars().filter(|e| (start..=end).contains(&e.timestamp));
     let with_exemplars: FxHashSet<u32> = of_day.map(|e| e.series).collect();
     let mut samples = Samples::default();
-    for series in sorted {
+    for at in sorted {
+        let series = all[at];
         samples.clear();
-        for place in &places[series as usize] {
+        for place in &places[at] {
             part.read(place, |timestamps, values, starts| samples.append(timestamps, values, starts));
         }
-        for (timestamp, start, histogram) in &histograms[series as usize] {
+        for (timestamp, start, histogram) in histograms.get(&series).into_iter().flatten() {
             samples.append_histogram(*timestamp, Arc::new((*histogram).clone()), *start);
         }
         samples.settle();
         samples.cut(start, end);
+        if with_exemplars.contains(&series) {
+            number.insert(series, writer.series_count());
+        }
         if !samples.is_empty() {
-            number[series as usize] = writer.series_count();
             add(&mut writer, part.label_bytes(series), &samples)?;
         } else if with_exemplars.contains(&series) {
-            number[series as usize] = writer.series_count();
             writer.series_without_samples(part.label_bytes(series));
         }
     }
     let mut exemplars: Vec<(u32, i64, f64, Labels)> = part
         .exemplars()
         .filter(|e| (start..=end).contains(&e.timestamp))
-        .map(|e| (number[e.series as usize], e.timestamp, e.value, e.labels.clone()))
+        .map(|e| (number[&e.series], e.timestamp, e.value, e.labels.clone()))
         .collect();
     settle_exemplars(&mut exemplars);
     writer.finish(order, &exemplars)

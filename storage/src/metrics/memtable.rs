@@ -51,6 +51,9 @@ impl std::hash::Hasher for Hashed {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     place: ByHash<SeriesId, u32>,
+    /// Of each number the series: what sends, sends its series in the same order again and again, so that most are found at
+    /// the number after the one before.
+    ids: Vec<SeriesId>,
     pieces: Vec<Arc<Vec<Arc<[u8]>>>>,
     index: Arc<Mutex<MemoryIndex>>,
     /// The series that this generation has something of.
@@ -82,6 +85,11 @@ impl Seen {
         self.bits[word] |= bit;
     }
 
+    /// Ascending.
+    fn iter(&self) -> impl Iterator<Item = u32> {
+        (0..self.bits.len() as u32 * 64).filter(|&series| self.has(series))
+    }
+
     fn has(&self, series: u32) -> bool {
         self.bits.get(series as usize / 64).is_some_and(|word| word >> (series % 64) & 1 == 1)
     }
@@ -102,11 +110,12 @@ impl Table {
     /// The table of the next generation, to be put in the place of this one, which takes no more samples. Series that have
     /// ended are forgotten once they are the greater part.
     pub(crate) fn heir(&mut self) -> Self {
-        if self.seen.count * 2 < self.place.len() {
+        if self.seen.count * 2 < self.ids.len() {
             return Self::default();
         }
         Self {
             place: std::mem::take(&mut self.place),
+            ids: std::mem::take(&mut self.ids),
             pieces: self.pieces.clone(),
             index: Arc::clone(&self.index),
             ..Self::default()
@@ -122,18 +131,12 @@ impl Table {
     pub(crate) fn insert(&mut self, batch: &MetricBatch) -> usize {
         self.version = LAST_VERSION.fetch_add(1, Ordering::Relaxed) + 1;
         let mut bytes = 0;
+        let mut guess = 0;
         let places: Vec<u32> = (0..batch.series_count())
             .map(|index| {
-                let series = batch.series(index);
-                let next = self.place.len() as u32;
-                let at = *self.place.entry(series.id).or_insert(next);
-                if at == next {
-                    bytes += series.label_bytes.len() + 96;
-                    match self.pieces.last_mut().filter(|piece| piece.len() < PIECE_SERIES) {
-                        Some(piece) => Arc::make_mut(piece).push(series.label_bytes.into()),
-                        None => self.pieces.push(Arc::new(vec![series.label_bytes.into()])),
-                    }
-                }
+                let is_next = self.ids.get(guess) == batch.ids.get(index);
+                let at = if is_next { guess as u32 } else { self.number(batch, index, &mut bytes) };
+                guess = at as usize + 1;
                 self.seen.add(at);
                 at
             })
@@ -167,13 +170,29 @@ impl Table {
             let (known_first, known_last) = self.bounds.unwrap_or((first, last));
             self.bounds = Some((first.min(known_first), last.max(known_last)));
         }
-        if self.tail_rows >= RUN_ROWS_MIN.max(self.place.len() * 2) {
-            let run = sorted(&self.tail, self.place.len());
+        if self.tail_rows >= RUN_ROWS_MIN.max(self.count() as usize * 2) {
+            let run = sorted(&self.tail, self.count() as usize);
             self.runs.push(Arc::new(run));
             self.tail.clear();
             self.tail_rows = 0;
         }
         bytes
+    }
+
+    /// The number of a series of a batch; a new one, and what that takes, if it has none.
+    fn number(&mut self, batch: &MetricBatch, index: usize, bytes: &mut usize) -> u32 {
+        let series = batch.series(index);
+        let next = self.ids.len() as u32;
+        let at = *self.place.entry(series.id).or_insert(next);
+        if at == next {
+            *bytes += series.label_bytes.len() + 112;
+            self.ids.push(series.id);
+            match self.pieces.last_mut().filter(|piece| piece.len() < PIECE_SERIES) {
+                Some(piece) => Arc::make_mut(piece).push(series.label_bytes.into()),
+                None => self.pieces.push(Arc::new(vec![series.label_bytes.into()])),
+            }
+        }
+        at
     }
 
     /// How many numbers are given.
@@ -302,9 +321,9 @@ impl MemoryPart {
         self.version
     }
 
-    /// How many numbers of series there are; of some this part may have nothing.
-    pub(crate) fn series_count(&self) -> u32 {
-        self.count
+    /// The numbers of the series that it has something of, ascending.
+    pub(crate) fn series(&self) -> Vec<u32> {
+        self.seen.iter().collect()
     }
 
     /// First and last time, both inside, in milliseconds.
@@ -407,8 +426,8 @@ impl MemoryPart {
 
     /// Calls `each` with every name and value of a label.
     pub(crate) fn each_label(&self, mut each: impl FnMut(&str, &str)) {
-        (0..self.count)
-            .filter(|&series| self.seen.has(series))
+        self.seen
+            .iter()
             .flat_map(|series| labels_of(self.label_bytes(series)))
             .for_each(|(name, value)| each(name, value));
     }

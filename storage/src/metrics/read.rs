@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::error::StorageError;
-use crate::labels::{Labels, compare_labels, labels_of};
+use crate::labels::Labels;
 use crate::metrics::MetricMetadata;
 use crate::metrics::batch::SeriesId;
 use crate::metrics::matching::LabelMatcher;
@@ -108,12 +108,14 @@ impl MetricSnapshot {
                 numbers.retain(|&number| index.entries()[number as usize].overlaps(start, end));
             }
             let mut series = Vec::with_capacity(numbers.len());
+            found.begin_part();
             index.labels(&numbers, |number, label_bytes| series.push((found.place(label_bytes), number)))?;
             in_segments.push(InSegment { segment, index, series });
         }
         let mut in_memory = Vec::with_capacity(memory.len());
         for part in memory {
             let numbers = part.select(matchers)?;
+            found.begin_part();
             let places: Vec<u32> = numbers.iter().map(|&number| found.place(part.label_bytes(number))).collect();
             let rows = part.places(&numbers);
             let mut histograms = Vec::new();
@@ -226,7 +228,7 @@ impl MetricSnapshot {
             let numbers = part.part.select(matchers)?;
             let mut wanted = FxHashMap::default();
             for &number in &numbers {
-                let labels = Labels::new(labels_of(part.part.label_bytes(number)));
+                let labels = Labels::of_flat(part.part.label_bytes(number));
                 if let Ok(place) = selection.labels.binary_search_by(|known| known.as_ref().cmp(&labels)) {
                     wanted.insert(number, place);
                 }
@@ -277,30 +279,42 @@ impl MetricSnapshot {
 /// Series as they are found, each once.
 #[derive(Default)]
 struct Found {
+    labels: Vec<Arc<Labels>>,
+    /// Of the parts before the present one, by what they are: of the first part there is nothing to compare with.
     place: FxHashMap<SeriesId, u32>,
-    label_bytes: Vec<Vec<u8>>,
+    /// How many of the series are in `place`.
+    placed: usize,
 }
 
 impl Found {
+    /// Says that what follows is of another part; within a part no series comes twice.
+    fn begin_part(&mut self) {
+        for (labels, at) in self.labels[self.placed..].iter().zip(self.placed as u32..) {
+            self.place.insert(SeriesId::of(labels.flat()), at);
+        }
+        self.placed = self.labels.len();
+    }
+
     fn place(&mut self, label_bytes: &[u8]) -> u32 {
-        let next = self.label_bytes.len() as u32;
-        *self.place.entry(SeriesId::of(label_bytes)).or_insert_with(|| {
-            self.label_bytes.push(label_bytes.to_vec());
-            next
-        })
+        if self.placed > 0
+            && let Some(&known) = self.place.get(&SeriesId::of(label_bytes))
+        {
+            return known;
+        }
+        self.labels.push(Arc::new(Labels::of_flat(label_bytes)));
+        self.labels.len() as u32 - 1
     }
 
     /// The labels in order, and where each went; `None` when they were in order.
     fn sorted(self) -> (Vec<Arc<Labels>>, Option<Vec<u32>>) {
-        let labels = |bytes: &Vec<u8>| Arc::new(Labels::of_sorted(labels_of(bytes)));
-        if self.label_bytes.is_sorted_by(|a, b| compare_labels(a, b).is_le()) {
-            return (self.label_bytes.iter().map(labels).collect(), None);
+        if self.labels.is_sorted() {
+            return (self.labels, None);
         }
-        let mut order: Vec<u32> = (0..self.label_bytes.len() as u32).collect();
-        order.sort_unstable_by(|&a, &b| compare_labels(&self.label_bytes[a as usize], &self.label_bytes[b as usize]));
+        let mut order: Vec<u32> = (0..self.labels.len() as u32).collect();
+        order.sort_unstable_by(|&a, &b| self.labels[a as usize].cmp(&self.labels[b as usize]));
         let mut moved = vec![0; order.len()];
         order.iter().zip(0..).for_each(|(&from, to)| moved[from as usize] = to);
-        (order.iter().map(|&at| labels(&self.label_bytes[at as usize])).collect(), Some(moved))
+        (order.iter().map(|&at| Arc::clone(&self.labels[at as usize])).collect(), Some(moved))
     }
 }
 
