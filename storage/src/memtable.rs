@@ -65,7 +65,7 @@ impl Memtable {
             }
             Batch::Metrics(batch) => {
                 if batch.series_count() > 0 {
-                    self.bytes += of(&mut self.metrics, tenant).insert(batch);
+                    self.bytes += of(&mut self.metrics, tenant).insert(sequence, batch);
                 }
                 let known = of(&mut self.metadata, tenant);
                 for metadata in batch.metadata() {

@@ -231,7 +231,7 @@ fn silences_are_made_shown_and_ended() {
 fn a_broken_configuration_is_named() {
     let (folder, sink) = (Folder::new(), Sink::start());
     let good = format!(
-        "route: {{receiver: ops, group_wait: 100ms}}\n\
+        "route: {{receiver: ops, group_wait: 100ms, group_interval: 300ms}}\n\
          receivers: [{{name: ops, webhook_configs: [{{url: 'http://127.0.0.1:{}/ops'}}]}}]\n",
         sink.port
     );

@@ -10,7 +10,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::StorageError;
@@ -22,9 +21,6 @@ use crate::metrics::matching::{LabelIndex, LabelMatcher, matching};
 const RUN_ROWS_MIN: usize = 64 << 10;
 /// Series of a piece of the table: a snapshot shares all but the last with the table.
 const PIECE_SERIES: usize = 1024;
-
-/// The last [`Table::version`] of any table.
-static LAST_VERSION: AtomicU64 = AtomicU64::new(0);
 
 /// Hash maps whose keys are hashes.
 type ByHash<K, V> = HashMap<K, V, BuildHasherDefault<Hashed>>;
@@ -64,8 +60,8 @@ pub(crate) struct Table {
     histograms: Vec<Arc<Vec<HistogramSample>>>,
     exemplars: Vec<Arc<Vec<Exemplar>>>,
     bounds: Option<(i64, i64)>,
-    /// Changes with every batch; no two tables of the process ever have the same.
-    version: u64,
+    /// The journal's sequence of the last batch.
+    last_sequence: u64,
 }
 
 /// A set of series, by number.
@@ -127,9 +123,9 @@ impl Table {
         self.seen.count == 0
     }
 
-    /// Takes the samples of a batch in; answers about how many bytes that takes.
-    pub(crate) fn insert(&mut self, batch: &MetricBatch) -> usize {
-        self.version = LAST_VERSION.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Takes the samples of the batch of a journal sequence in; answers about how many bytes that takes.
+    pub(crate) fn insert(&mut self, sequence: u64, batch: &MetricBatch) -> usize {
+        self.last_sequence = sequence;
         let mut bytes = 0;
         let mut guess = 0;
         let places: Vec<u32> = (0..batch.series_count())
@@ -220,7 +216,7 @@ impl Table {
                 .collect(),
             exemplars: self.exemplars.clone(),
             bounds: self.bounds,
-            version: self.version,
+            last_sequence: self.last_sequence,
         })
     }
 }
@@ -312,13 +308,13 @@ pub struct MemoryPart {
     histogram_ends: Vec<u32>,
     exemplars: Vec<Arc<Vec<Exemplar>>>,
     bounds: Option<(i64, i64)>,
-    version: u64,
+    last_sequence: u64,
 }
 
 impl MemoryPart {
-    /// Two parts of one process have the same samples only if this is the same.
-    pub(crate) fn version(&self) -> u64 {
-        self.version
+    /// The journal's sequence of the last batch. Two parts of a store have the same samples only if it is the same.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.last_sequence
     }
 
     /// The numbers of the series that it has something of, ascending.

@@ -84,7 +84,7 @@ impl MetricSnapshot {
     pub fn identity(&self, start: i64, end: i64) -> u128 {
         let (segments, memory) = self.parts(start, end);
         let ids = segments.iter().map(|segment| (0_u8, segment.meta().id));
-        let all = ids.chain(memory.iter().map(|part| (1, part.version())));
+        let all = ids.chain(memory.iter().map(|part| (1, part.last_sequence())));
         let mut bytes = Vec::with_capacity((segments.len() + memory.len()) * 9);
         for (kind, id) in all {
             bytes.push(kind);

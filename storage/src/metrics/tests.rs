@@ -357,21 +357,21 @@ fn the_next_table_goes_on_with_the_series() {
         builder.finish()
     };
     let mut first = memtable::Table::default();
-    let new = first.insert(&batch(&[1, 2, 3, 4], 1));
+    let new = first.insert(1, &batch(&[1, 2, 3, 4], 1));
     let before = first.part();
     let mut second = first.heir();
     assert!(second.is_empty() && second.part().select(&all()).unwrap().is_empty());
-    assert!(second.insert(&batch(&[3, 2], 2)) < new / 2, "labels are there already");
-    second.insert(&batch(&[5], 2));
+    assert!(second.insert(2, &batch(&[3, 2], 2)) < new / 2, "labels are there already");
+    second.insert(3, &batch(&[5], 2));
     assert_eq!(second.part().select(&all()).unwrap(), [1, 2, 4]);
     assert_eq!(before.select(&all()).unwrap(), [0, 1, 2, 3]);
     let mut values = Vec::new();
     second.part().each_label(|name, value| values.extend((name == "b").then(|| value.to_owned())));
     assert_eq!(values, ["v2", "v3", "v5"]);
     let mut third = second.heir();
-    third.insert(&batch(&[4], 3));
+    third.insert(4, &batch(&[4], 3));
     assert_eq!(third.part().select(&all()).unwrap(), [3]);
     let mut fourth = third.heir();
-    fourth.insert(&batch(&[4], 4));
+    fourth.insert(5, &batch(&[4], 4));
     assert_eq!(fourth.part().select(&all()).unwrap(), [0]);
 }

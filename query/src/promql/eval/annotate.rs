@@ -134,7 +134,7 @@ impl Note<'_> {
                 format!("mismatched custom buckets were reconciled during {}", operation.as_str())
             }
             Self::StartTimeOverlap { metric } => {
-                format!("sample has start time that overlaps with previous sample timestamp for metric name {metric:?}")
+                format!("sample has start time that overlaps with previous sample timestamp for metric {metric:?}")
             }
         }
     }

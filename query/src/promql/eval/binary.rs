@@ -10,7 +10,6 @@ use super::Evaluator;
 use super::annotate::{HistogramOperation, Note};
 use super::column::{Column, Evaluated as Evaluation, NAME, Point, Series, filtered, is_metadata, with_label};
 use super::merge::same_labels;
-use super::select::metric_text;
 use crate::error::QueryError;
 use crate::promql::ast::{Binary, BinaryOp, Cardinality, Span, VectorMatching};
 use crate::promql::histogram;
@@ -415,14 +414,12 @@ impl Matching<'_> {
                 }
                 let side = if swapped { "left" } else { "right" };
                 let group = match_labels(&one[first].labels, self.matching);
-                let mut texts = [metric_text(&one[first].labels), metric_text(&one[second].labels)];
+                let mut texts = [first, second].map(|at| one[at].labels.to_string());
                 texts.sort();
                 return Err(QueryError::Execution(format!(
-                    "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, \
-                     {}];many-to-many matching not allowed: matching labels must be unique on one side",
-                    metric_text(&group),
-                    texts[0],
-                    texts[1]
+                    "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{}];\
+                     many-to-many matching not allowed: matching labels must be unique on one side",
+                    texts.join(", ")
                 )));
             }
         }
