@@ -63,7 +63,9 @@ pub(crate) async fn status(State(app): State<App>) -> Result<Json<Value>, Refusa
 /// `GET /alertmanager/api/v2/receivers`
 pub(crate) async fn receivers(State(app): State<App>) -> Result<Json<Value>, Refusal> {
     let config = notifier(&app)?.config();
-    Ok(Json(config.receivers.keys().map(|name| json!({"name": name})).collect()))
+    let mut receivers: Vec<_> = config.receivers.iter().collect();
+    receivers.sort_by_key(|(_, receiver)| receiver.place);
+    Ok(Json(receivers.into_iter().map(|(name, _)| json!({"name": name})).collect()))
 }
 
 /// `GET /alertmanager/-/healthy` and `/-/ready`

@@ -111,13 +111,13 @@ fn milliseconds(lapse: Lapse) -> i64 {
 
 fn receivers(yaml: &[Spanned<ReceiverYaml>], common: &Common<'_>) -> Within<BTreeMap<String, Receiver>> {
     let mut receivers = BTreeMap::new();
-    for receiver in yaml {
+    for (place, receiver) in yaml.iter().enumerate() {
         let at = receiver.referenced;
         let name = receiver.value.name.clone().filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| (at, "receivers: missing name in receiver".to_owned()))?;
         let integrations =
             integrations(&receiver.value, common).map_err(|(at, why)| (at, format!("receiver {name:?}: {why}")))?;
-        if receivers.insert(name.clone(), Receiver { integrations }).is_some() {
+        if receivers.insert(name.clone(), Receiver { place, integrations }).is_some() {
             return Err((at, format!("receivers: the name {name:?} is there twice")));
         }
     }

@@ -52,6 +52,8 @@ pub(crate) struct Config {
 /// Whom to tell, in as many ways as there are integrations.
 #[derive(Debug)]
 pub(crate) struct Receiver {
+    /// Where it stands in the file, counted from 0.
+    pub(crate) place: usize,
     /// In the order in which Alertmanager asks them.
     pub(crate) integrations: Vec<Arc<Integration>>,
 }
@@ -111,7 +113,7 @@ impl Config {
         };
         Self {
             route,
-            receivers: [(NOBODY.to_owned(), Receiver { integrations: Vec::new() })].into(),
+            receivers: [(NOBODY.to_owned(), Receiver { place: 0, integrations: Vec::new() })].into(),
             inhibit_rules: Vec::new(),
             intervals: BTreeMap::new(),
             templates: Templates::built_in(),
