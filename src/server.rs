@@ -57,6 +57,7 @@ async fn run(config: Config, machine_bytes: u64) -> anyhow::Result<()> {
     }
     app.notifies(notify::start(&app, http).await?);
     app.scrapes(scraping::start(&app, http, stop.clone())?);
+    warm_up(&app).await;
     app.watches(alert::start(&app, http, stop.clone()).await?);
     tracing::info!(%http, data = %app.config.data.display(), "ready");
 
@@ -99,6 +100,14 @@ async fn open_house(app: &App) -> anyhow::Result<House> {
         admission: Admission::new((app.memory.ingest_bytes / 4).max(2 * config.ingest.body_size_max.0)),
         queries: Places::new(config.query.concurrent_max, QUERY_WAIT_MAX),
     })
+}
+
+/// Whoever asks first should not wait for the code of queries to come from the disk.
+async fn warm_up(app: &App) {
+    let app = Arc::clone(app);
+    let warm_up = move || app.house().map(|house| house.engine.warm_up());
+    // A query that fails will say so itself.
+    let _ = tokio::task::spawn_blocking(warm_up).await;
 }
 
 /// Every segment holds two files open, so that queries go on while compaction replaces it.

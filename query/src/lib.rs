@@ -23,6 +23,7 @@ pub mod sql;
 pub mod stats;
 pub mod template;
 pub mod volume;
+mod warm_up;
 
 pub use budget::{Budget, CancelOnDrop};
 pub use engine::{Answer, Engine, QueryLimits, Request};

@@ -422,11 +422,19 @@ fn read_whole(
 
 /// What is read of rows: all at once, or text and attributes apart, by several threads.
 fn projections(in_shares: bool, pattern: bool) -> Vec<Projection> {
-    let all = Projection { observed: true, level: true, message: true, pattern, attributes: AttributeSelection::All };
+    let all = Projection {
+        run_times: false,
+        observed: true,
+        level: true,
+        message: true,
+        pattern,
+        attributes: AttributeSelection::All,
+    };
     if !in_shares {
         return vec![all];
     }
     let share = |nth| Projection {
+        run_times: true,
         attributes: AttributeSelection::Share { nth, of: ATTRIBUTE_SHARES },
         ..Projection::default()
     };
@@ -444,6 +452,10 @@ fn together(shares: impl Iterator<Item = (usize, Rows)>) -> Vec<(usize, Rows)> {
             hash_map::Entry::Occupied(mut entry) => {
                 let rows = entry.get_mut();
                 rows.attributes.extend(share.attributes);
+                if share.message.is_some() {
+                    // The share with the text is the one with each row's own time.
+                    rows.timestamp = share.timestamp;
+                }
                 rows.message = rows.message.take().or(share.message);
                 rows.level = rows.level.take().or(share.level);
                 rows.observed = rows.observed.take().or(share.observed);

@@ -73,7 +73,13 @@ impl<'r> Column<'r> {
                     keys.is_valid(at) && wanted.get(keys.value(at) as usize) == Some(&true)
                 });
             }
-            Self::Text(array) => selected.retain(|&at| array.is_valid(at as usize) && text(array.value(at as usize))),
+            Self::Text(array) => {
+                if let [value] = values {
+                    keep_rows(selected, &rows_equal(array, value));
+                } else {
+                    selected.retain(|&at| array.is_valid(at as usize) && text(array.value(at as usize)));
+                }
+            }
             Self::Hex(array) => {
                 let bytes: Vec<Vec<u8>> = values.iter().filter_map(|value| unhex(value)).collect();
                 selected.retain(|&at| {
@@ -118,6 +124,34 @@ impl<'r> Column<'r> {
             Self::Hex(array) => Cow::Owned(Value::Hex(array.value(row)).to_string()),
         })
     }
+}
+
+/// The rows of a column that have a value, which is not empty, ascending: looked for in all values at once.
+fn rows_equal(array: &StringArray, value: &str) -> Vec<u32> {
+    let (data, offsets) = (array.value_data(), array.value_offsets());
+    let end = offsets.last().map_or(0, |last| *last as usize);
+    let finder = memchr::memmem::Finder::new(value);
+    let mut rows: Vec<u32> = Vec::new();
+    let (mut row, mut at) = (0, offsets.first().map_or(0, |first| *first as usize));
+    while let Some(found) = data.get(at..end).and_then(|rest| finder.find(rest)) {
+        let found = at + found;
+        // Of the rows that begin here or before, the last; where it ends the next can begin, with the same text.
+        row += offsets[row..].partition_point(|offset| *offset as usize <= found).saturating_sub(1);
+        if array.is_valid(row) && array.value(row) == value && offsets[row] as usize == found {
+            rows.push(row as u32);
+        }
+        at = found + 1;
+    }
+    rows
+}
+
+/// Leaves the rows of `selected` that are among `rows`; both ascending.
+fn keep_rows(selected: &mut Vec<u32>, rows: &[u32]) {
+    let mut rows = rows.iter().peekable();
+    selected.retain(|at| {
+        while rows.next_if(|row| *row < at).is_some() {}
+        rows.peek() == Some(&at)
+    });
 }
 
 /// The bytes of lower-case hex.
@@ -240,6 +274,35 @@ impl<'a, 'r: 'a> Metadata<'a> for RowsView<'r> {
         }
         if let Some(observed) = self.observed.filter(|o| !has_observed && o.is_valid(record)) {
             visit(OBSERVED, Cow::Owned(observed.value(record).to_string()));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn equal_rows_are_found_in_all_values_at_once(
+            values in prop::collection::vec(prop::option::of("[ab]{0,3}"), 0..40),
+            wanted in "[ab]{1,3}",
+            skipped in 0_usize..5,
+        ) {
+            let array = StringArray::from(values.clone());
+            let skipped = skipped.min(values.len());
+            let array = array.slice(skipped, values.len() - skipped);
+            let column: ArrayRef = Arc::new(array);
+            let right: Vec<u32> = (0..).zip(&values[skipped..])
+                .filter_map(|(at, value)| (value.as_deref() == Some(wanted.as_str())).then_some(at))
+                .filter(|at| at % 3 != 1)
+                .collect();
+            let mut selected: Vec<u32> = (0..column.len() as u32).filter(|at| at % 3 != 1).collect();
+            Column::of(&column).unwrap().keep_equal(std::slice::from_ref(&wanted), &mut selected);
+            prop_assert_eq!(selected, right);
         }
     }
 }

@@ -43,6 +43,13 @@ impl Selected {
         Self { verdicts: None, ..self.clone() }
     }
 
+    /// The same, as if the rows that patterns let pass were not there.
+    pub(crate) fn open_alone(&self) -> Self {
+        let never = |verdict: &Verdict| if *verdict == Verdict::Perhaps { Verdict::Perhaps } else { Verdict::Never };
+        let verdicts = self.verdicts.as_ref().map(|verdicts| Arc::new(verdicts.iter().map(never).collect()));
+        Self { verdicts, ..self.clone() }
+    }
+
     /// Leaves the rows of `selected` that have the values that filters ask for by `=`, without looking up labels.
     pub(crate) fn keep_equal(&self, view: &RowsView<'_>, selected: &mut Vec<u32>) {
         for (key, values) in &self.equalities {
@@ -249,7 +256,14 @@ pub(crate) fn names_pattern(stages: &[Stage]) -> bool {
 /// Which columns looking up `names` needs; `None` needs all, and the pattern if `pattern`.
 pub(crate) fn projection(names: Option<&[&str]>, message: bool, pattern: bool) -> Projection {
     let Some(names) = names else {
-        return Projection { observed: true, level: true, message, pattern, attributes: AttributeSelection::All };
+        return Projection {
+            run_times: false,
+            observed: true,
+            level: true,
+            message,
+            pattern,
+            attributes: AttributeSelection::All,
+        };
     };
     let mut keys: Vec<Arc<str>> = Vec::new();
     for name in names {
@@ -262,6 +276,7 @@ pub(crate) fn projection(names: Option<&[&str]>, message: bool, pattern: bool) -
     keys.dedup();
     let has = |name: &str| keys.iter().any(|k| **k == *name);
     Projection {
+        run_times: false,
         observed: has(OBSERVED),
         level: has(LEVEL),
         message,

@@ -143,6 +143,22 @@ impl House {
         }
     }
 
+    /// For each of ten steps how many lines that match there are in the window before it.
+    fn counts(&self, query: &str, step: i64, window: i64) -> Vec<f64> {
+        let Expr::Metric(expr) = parse(&format!("sum(count_over_time({query}[{window}s]))")).unwrap() else {
+            panic!("no metric")
+        };
+        let steps = Steps { start: 0, step: step * SECOND, count: 10 };
+        let mut counts = vec![0.0; 10];
+        match self.run(&Request::Metric { expr, steps }) {
+            Answer::Series { series, .. } => {
+                series.iter().flat_map(|one| &one.points).for_each(|(step, count)| counts[*step as usize] += count);
+            }
+            other => panic!("{query}: {other:?}"),
+        }
+        counts
+    }
+
     fn run(&self, request: &Request) -> Answer {
         let snapshot = self.store.snapshot(&Tenant::default(), None);
         self.engine.run(&snapshot, request, &self.engine.budget(), 0).unwrap().0
@@ -191,6 +207,7 @@ proptest! {
         distinct in prop::collection::vec(line(), 5..40),
         picks in prop::collection::vec((any::<usize>(), any::<usize>(), any::<usize>()), 12),
         strange in "[a-zA-Z0-9 ]{1,20}",
+        (step, window) in (1_i64..700, 1_i64..4000),
     ) {
         let house = House::new(&distinct);
         for pick in picks {
@@ -201,6 +218,13 @@ proptest! {
             prop_assert_eq!(house.count(&format!("{{app=~\".+\"}} |= {quoted}")) as usize, expected.len());
             let others = house.naive(|line| !line.contains(&needle)).len();
             prop_assert_eq!(house.count(&format!("{{app=~\".+\"}} != {quoted}")) as usize, others);
+            for (filter, wanted) in [("|=", true), ("!=", false)] {
+                let of_lines = house.naive(|line| line.contains(&needle) == wanted);
+                let in_window = |step: i64| of_lines.iter().filter(|(time, _)| *time > step - window * SECOND && *time <= step).count() as f64;
+                let expected: Vec<f64> = (0..10).map(|at| in_window(at * step * SECOND)).collect();
+                let counts = house.counts(&format!("{{app=~\".+\"}} {filter} {quoted}"), step, window);
+                prop_assert_eq!(counts, expected, "{} {} {} {}", filter, &quoted, step, window);
+            }
             let pattern = format!("(?i){}", regex::escape(&needle));
             let regex = Regex::new(&pattern).unwrap();
             let expected = house.naive(|line| regex.is_match(line));

@@ -38,6 +38,7 @@ fn scan(c: &mut Criterion) {
         (
             "everything",
             Projection {
+                run_times: false,
                 observed: true,
                 level: true,
                 message: true,
@@ -62,8 +63,14 @@ fn look_up(c: &mut Criterion) {
     let trace = arrow::array::AsArray::as_fixed_size_binary(&first.attributes[0].1).value(777);
     let text: String = trace.iter().map(|byte| format!("{byte:02x}")).collect();
     let predicate = Predicate { attributes: vec![("trace_id".into(), vec![text])], ..Predicate::default() };
-    let everything =
-        Projection { observed: true, level: true, message: true, pattern: false, attributes: AttributeSelection::All };
+    let everything = Projection {
+        run_times: false,
+        observed: true,
+        level: true,
+        message: true,
+        pattern: false,
+        attributes: AttributeSelection::All,
+    };
     c.bench_function("one trace id of 100,000: prune, then read trace ids of the blocks that are left", |b| {
         b.iter(|| rows(&segment, &segment.prune(&predicate).unwrap().0, &projection));
     });

@@ -11,6 +11,8 @@ mod faulty;
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 #[cfg(test)]
 pub(crate) use faulty::Random;
 pub use faulty::{Fault, FaultyDisk};
+use rustix::fs::Advice;
 
 use crate::error::StorageError;
 
@@ -145,6 +148,12 @@ pub trait DiskFile: Debug + Send + Sync {
     /// sync returns.
     fn sync(&self) -> io::Result<()>;
 
+    /// Says that these bytes will be read soon, so that the system can begin to fetch all of them at once.
+    fn will_read(&self, _bytes: &[Range<u64>]) {}
+
+    /// Says that nobody will want what lies behind the bytes that are read, unless [`Self::will_read`] says so.
+    fn reads_are_scattered(&self) {}
+
     /// Fills `buffer` from `offset`.
     ///
     /// # Errors
@@ -213,6 +222,14 @@ impl DiskFile for FirstBytes {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync()
+    }
+
+    fn will_read(&self, bytes: &[Range<u64>]) {
+        self.file.will_read(bytes);
+    }
+
+    fn reads_are_scattered(&self) {
+        self.file.reads_are_scattered();
     }
 }
 
@@ -321,6 +338,18 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn will_read(&self, bytes: &[Range<u64>]) {
+        for range in bytes {
+            // Advice: without it reads are slower, no more.
+            let length = NonZeroU64::new(range.end.saturating_sub(range.start));
+            let _ = rustix::fs::fadvise(&self.0, range.start, length, Advice::WillNeed);
+        }
+    }
+
+    fn reads_are_scattered(&self) {
+        let _ = rustix::fs::fadvise(&self.0, 0, None, Advice::Random);
     }
 }
 

@@ -21,8 +21,8 @@ pub(crate) fn united(ranges: &[Range<u32>]) -> Vec<Range<u32>> {
     united
 }
 
-/// What lies in both; all ascending.
-pub(crate) fn within(ranges: &[Range<u32>], others: &[Range<u32>]) -> Vec<Range<u32>> {
+/// What lies in both; all ascending, none empty.
+pub fn within(ranges: &[Range<u32>], others: &[Range<u32>]) -> Vec<Range<u32>> {
     let mut out = Vec::with_capacity(ranges.len());
     for range in ranges {
         let from = others.partition_point(|other| other.end <= range.start);

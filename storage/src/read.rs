@@ -16,7 +16,7 @@ use crate::error::StorageError;
 use crate::memtable::MemoryPart;
 use crate::patterns::PatternTable;
 use crate::ranges::rows_in;
-use crate::segment::Segment;
+use crate::segment::{PatternRuns, Segment};
 
 /// Nanoseconds since 1970; `start` is inside, `end` is not.
 pub type TimeRange = Range<i64>;
@@ -112,6 +112,9 @@ pub struct Predicate {
 /// Which columns to read beside the timestamp, which is always there.
 #[derive(Debug, Clone, Default)]
 pub struct Projection {
+    /// Each row's timestamp may be that of the first row of its run, for who knows that this makes no difference: then
+    /// the column need not be read.
+    pub run_times: bool,
     /// The observed time.
     pub observed: bool,
     /// The level.
@@ -265,6 +268,17 @@ impl Part {
         match self {
             Self::Memory(_) => Ok(None),
             Self::Segment(segment) => segment.patterns().map(Some),
+        }
+    }
+
+    /// How many rows of each of [`Self::runs`] have each of [`Self::patterns`]; `None` where that is not known ahead.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` when they cannot be read.
+    pub fn pattern_runs(&self) -> Result<Option<Arc<PatternRuns>>, StorageError> {
+        match self {
+            Self::Memory(_) => Ok(None),
+            Self::Segment(segment) => segment.pattern_runs(),
         }
     }
 

@@ -141,8 +141,14 @@ fn check_segment(disk: &Arc<dyn Disk>, path: &Path, meta: &SegmentMeta) -> Resul
     }
     let segment = Segment::open(disk, path, meta.clone(), &SegmentCache::new(CACHE_BYTES)).map_err(wrong)?;
     segment.verify().map_err(wrong)?;
-    let everything =
-        Projection { observed: true, level: true, message: true, pattern: true, attributes: AttributeSelection::All };
+    let everything = Projection {
+        run_times: false,
+        observed: true,
+        level: true,
+        message: true,
+        pattern: true,
+        attributes: AttributeSelection::All,
+    };
     let mut rows = 0;
     for piece in segment.read(std::slice::from_ref(&(0..meta.rows)), &everything).map_err(wrong)? {
         let piece = piece.map_err(wrong)?;

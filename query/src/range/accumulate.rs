@@ -138,7 +138,7 @@ impl Accumulator {
                 let present = present.as_ref().unwrap_or(values);
                 total_points(&values[own.clone()], &present[own], self.steps, per_second)
             }
-            Kept::Samples(samples) => sample_points(samples[group].clone(), range, steps),
+            Kept::Samples(samples) => sample_points(&samples[group], range, steps),
         };
         let groups = (0..self.groups.len()).map(move |group| (self.groups.get(group as u32), points(group)));
         groups.filter(|(_, points)| !points.is_empty())
@@ -190,6 +190,16 @@ pub(super) fn merge<T: Send>(
     context.pool.install(|| (0..count).into_par_iter().map(merged).collect())
 }
 
+/// Whether a window's number depends on when its samples were, or, in its last digits, on their order.
+pub(super) fn by_time(range: &RangeAggregation) -> bool {
+    match range.op {
+        RangeOp::AbsentOverTime | RangeOp::BytesOverTime | RangeOp::BytesRate | RangeOp::CountOverTime => false,
+        RangeOp::MaxOverTime | RangeOp::MinOverTime | RangeOp::QuantileOverTime => false,
+        RangeOp::Rate => range.unwrap.is_some(),
+        _ => true,
+    }
+}
+
 /// Numbers kept for each group.
 fn stride(steps: u32) -> usize {
     if steps == 1 { 1 } else { steps as usize + 1 }
@@ -217,8 +227,13 @@ fn total_points(values: &[f64], present: &[f64], steps: u32, per_second: f64) ->
         .collect()
 }
 
-fn sample_points(mut samples: Vec<(i64, f64)>, range: &RangeAggregation, steps: &Steps) -> Vec<(u32, f64)> {
+fn sample_points(samples: &[(i64, f64)], range: &RangeAggregation, steps: &Steps) -> Vec<(u32, f64)> {
+    if steps.count == 1 && !by_time(range) {
+        // Only samples of the window were taken.
+        return if samples.is_empty() { Vec::new() } else { vec![(0, aggregate(samples, range, steps.time(0)))] };
+    }
     // Threads finish in any order; the answer must not depend on it.
+    let mut samples = samples.to_vec();
     samples.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let mut points = Vec::new();
     for step in 0..steps.count {

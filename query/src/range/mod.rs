@@ -14,21 +14,22 @@ mod keys;
 mod windows;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::StringArray;
 use storage::patterns::Verdict;
-use storage::{Part, Projection, Rows, Snapshot, Stream};
+use storage::{Decided, Part, Projection, Rows, Run, Snapshot, Stream, rows_within as within};
 
 pub use windows::Steps;
 pub(crate) use windows::reach;
 
-use self::accumulate::{Accumulator, Points, merge};
+use self::accumulate::{Accumulator, Points, by_time, merge};
 use self::codes::Coder;
 use self::keys::Names;
 use self::windows::Windows;
 use crate::engine::Context;
 use crate::error::QueryError;
-use crate::logql::pipeline::{GroupBy, LineMatcher, Metadata, Row, SampleExtractor, SampleValue};
+use crate::logql::pipeline::{DUPLICATE_SUFFIX, GroupBy, LineMatcher, Metadata, Row, SampleExtractor, SampleValue};
 use crate::logql::vector::{Series, aggregate};
 use crate::logql::{Conversion, RangeAggregation, VectorAggregation, VectorOp};
 use crate::metadata::{Column, LEVEL, OBSERVED, PATTERN, RowsView, StreamOnly};
@@ -146,26 +147,25 @@ fn read(
     let time = reach(steps, range.range_ns, range.offset_ns);
     let plan = Plan::new(range, extractor, steps);
     let selected = select(context, snapshot, &range.log, &time, plan.lines_alone)?;
-    let work = plan.work(selected, context.pool.current_num_threads());
+    let work = plan.work(context, selected)?;
     let one = |reader: &mut Reader<'_>, work: &Work| {
         match work {
-            Work::Runs(part, runs) => reader.runs(part, runs)?,
-            Work::Rows(part, ranges) if part.verdicts.is_some() => {
-                reader.decided_rows(context, part, ranges)?;
-            }
-            Work::Rows(part, ranges) => {
-                for rows in part.part.read(ranges, Some(&part.wanted), &plan.projection)? {
-                    let rows = rows?;
-                    context.look_at(&rows)?;
-                    reader.rows(context, part, &rows)?;
+            Work::Runs(part, runs, decided) => reader.runs(part, runs, decided.as_deref())?,
+            Work::Rows(part, ranges, run_times) => {
+                let projection = Projection { run_times: *run_times, ..plan.projection.clone() };
+                if part.verdicts.is_some() {
+                    reader.decided_rows(context, part, ranges, &projection)?;
+                } else {
+                    reader.read_rows(context, part, ranges, &projection)?;
                 }
             }
         }
+        reader.tell();
         Counters::add(&context.counters.rows_matched, std::mem::take(&mut reader.matched));
         reader.numbers.settle(context.budget)
     };
     let runs = |work: &Work| match work {
-        Work::Runs(_, runs) => runs.iter().map(Range::len).sum(),
+        Work::Runs(_, runs, _) => runs.iter().map(Range::len).sum(),
         Work::Rows(..) => RUNS_AT_ONCE,
     };
     let states = match work.iter().map(runs).sum::<usize>() < 2 * RUNS_AT_ONCE {
@@ -190,10 +190,12 @@ struct Plan<'p> {
     projection: Projection,
     /// The value of a line does not depend on its labels, or is read of each line.
     alike: bool,
-    /// There are no filters at all.
-    all_lines: bool,
+    /// There are only line filters, if any.
+    filters_lines: bool,
     /// Only the leading line filters look at the text.
     lines_alone: bool,
+    /// Of a row's time nothing matters but the steps that it counts for.
+    steps_alone: bool,
 }
 
 /// Neighbouring runs of a part, by their numbers.
@@ -201,9 +203,10 @@ type Runs = Range<usize>;
 
 /// A piece of work for one thread.
 enum Work {
-    /// Some runs of a part, to be counted whole.
-    Runs(Selected, Vec<Runs>),
-    Rows(Selected, Vec<Range<u32>>),
+    /// Some runs of a part, to be counted whole, or as far as patterns let their rows pass.
+    Runs(Selected, Vec<Runs>, Option<Arc<Decided>>),
+    /// Rows to be read; if true, all of a run's rows count for the same steps.
+    Rows(Selected, Vec<Range<u32>>, bool),
 }
 
 impl<'p> Plan<'p> {
@@ -243,7 +246,8 @@ impl<'p> Plan<'p> {
             windows: Windows::new(steps, range.range_ns, range.offset_ns),
             alike: number.is_some() || !matches!(extractor.value(), SampleValue::Label(..)),
             lines_alone: !lines.is_empty() && !beside_lines,
-            all_lines: pipeline.is_noop() && !matches!(extractor.value(), SampleValue::Label(..)),
+            filters_lines: pipeline.only_filters_lines() && !matches!(extractor.value(), SampleValue::Label(..)),
+            steps_alone: names.is_some() && !by_time(range),
             lines,
             counts_bytes,
             names,
@@ -252,56 +256,116 @@ impl<'p> Plan<'p> {
         }
     }
 
-    fn work(&self, selected: Vec<Selected>, threads: usize) -> Vec<Work> {
+    fn work(&self, context: &Context<'_>, selected: Vec<Selected>) -> Result<Vec<Work>, QueryError> {
         let mut work = Vec::new();
         // Every piece unpacks its dictionaries anew: no smaller than keeps all threads busy.
         let rows: u64 = selected.iter().flat_map(|p| &p.ranges).map(|r| u64::from(r.end - r.start)).sum();
-        let piece_rows = (rows / (threads as u64 * 4)).clamp(PIECE_ROWS.into(), 8 * u64::from(PIECE_ROWS)) as u32;
+        let threads = context.pool.current_num_threads() as u64;
+        let piece_rows = (rows / (threads * 4)).clamp(PIECE_ROWS.into(), 8 * u64::from(PIECE_ROWS)) as u32;
+        let mut read = |part: &Selected, ranges: &[Range<u32>], run_times: bool| {
+            let pieces = pieces(ranges, piece_rows).into_iter();
+            work.extend(pieces.map(|piece| Work::Rows(part.clone(), piece, run_times)));
+        };
+        let mut counted = Vec::new();
         for part in selected {
-            let ranges = match self.countable_runs(&part) {
-                Some((runs, ranges)) => {
-                    if !runs.is_empty() {
-                        work.extend(chunked(runs).into_iter().map(|runs| Work::Runs(part.clone(), runs)));
-                    }
-                    ranges
-                }
-                None => part.ranges.clone(),
+            let Some(runs) = part.part.runs() else {
+                read(&part, &part.ranges, false);
+                continue;
             };
-            work.extend(pieces(&ranges, piece_rows).into_iter().map(|piece| Work::Rows(part.clone(), piece)));
+            let (mut whole, rest) = self.split(&part, runs);
+            let mut decided = None;
+            let mut open = Vec::new();
+            if self.filters_lines && self.depends_on_streams(&part.part) {
+                decided = self.decided(&part, runs)?;
+                match &decided {
+                    None if self.lines.is_empty() => {}
+                    None => open = std::mem::take(&mut whole),
+                    Some(decided) => {
+                        open = whole.clone();
+                        open.retain(|run| decided.open[*run] > 0);
+                        whole.retain(|run| decided.passing[*run] > 0);
+                    }
+                }
+            } else {
+                open = std::mem::take(&mut whole);
+            }
+            if let Some(decided) = &decided {
+                Counters::add(
+                    &context.counters.rows_decided,
+                    whole.iter().map(|run| u64::from(decided.passing[*run])).sum(),
+                );
+            }
+            counted.extend(
+                chunked(neighbours(&whole)).into_iter().map(|runs| Work::Runs(part.clone(), runs, decided.clone())),
+            );
+            let open = within(&rows_of(runs, &open), &part.ranges);
+            if decided.is_some() {
+                read(&part.open_alone(), &open, self.steps_alone);
+            } else {
+                read(&part, &open, self.steps_alone);
+            }
+            read(&part, &within(&rest, &part.ranges), false);
         }
-        work
+        work.extend(counted);
+        Ok(work)
     }
 
-    /// The runs that can be counted without reading them, and the rows of the others.
-    fn countable_runs(&self, part: &Selected) -> Option<(Vec<Runs>, Vec<Range<u32>>)> {
-        let names = self.names.as_ref().filter(|_| self.all_lines)?;
-        let runs = part.part.runs()?;
-        let keys = part.part.attribute_keys();
+    /// Whether nothing but its stream says what becomes of a line that passes the line filters.
+    fn depends_on_streams(&self, part: &Part) -> bool {
+        let Some(names) = &self.names else { return false };
+        let keys = part.attribute_keys();
         let in_rows = |name: &String| {
-            let stem = name.strip_suffix(crate::logql::pipeline::DUPLICATE_SUFFIX).unwrap_or(name);
+            let stem = name.strip_suffix(DUPLICATE_SUFFIX).unwrap_or(name);
             let is = |name: &str| [LEVEL, OBSERVED, PATTERN].contains(&name) || keys.iter().any(|key| **key == *name);
             is(name) || is(stem)
         };
-        if names.iter().any(in_rows) {
-            return None;
-        }
+        !names.iter().any(in_rows)
+    }
+
+    /// What patterns say of each run, if they say enough of the part.
+    fn decided(&self, part: &Selected, runs: &[Run]) -> Result<Option<Arc<Decided>>, QueryError> {
+        let Some(verdicts) = &part.verdicts else { return Ok(None) };
+        Ok(part.part.pattern_runs()?.map(|patterns| Arc::new(patterns.decide(verdicts, runs))))
+    }
+
+    /// The wanted runs whose rows all count for the same steps, by their numbers, and the rows of the others.
+    fn split(&self, part: &Selected, runs: &[Run]) -> (Vec<usize>, Vec<Range<u32>>) {
         let mut windows = self.windows.clone();
-        let (mut whole, mut rest): (Vec<Runs>, Vec<Range<u32>>) = (Vec::new(), Vec::new());
+        let (mut whole, mut rest) = (Vec::new(), Vec::new());
         for (at, run) in runs.iter().enumerate().filter(|(_, run)| part.wanted[run.stream as usize]) {
             match windows.steps_of_all(run.first, run.last) {
                 Some(None) => {}
-                Some(Some(_)) => match whole.last_mut() {
-                    Some(last) if last.end == at => last.end += 1,
-                    _ => whole.push(at..at + 1),
-                },
-                None => match rest.last_mut() {
-                    Some(last) if last.end == run.rows.start => last.end = run.rows.end,
-                    _ => rest.push(run.rows.clone()),
-                },
+                Some(Some(_)) => whole.push(at),
+                None => rest.push(at),
             }
         }
-        Some((whole, rest))
+        (whole, rows_of(runs, &rest))
     }
+}
+
+/// Ascending numbers of runs as ranges of neighbours.
+fn neighbours(runs: &[usize]) -> Vec<Runs> {
+    let mut ranges: Vec<Runs> = Vec::new();
+    for &run in runs {
+        match ranges.last_mut() {
+            Some(last) if last.end == run => last.end += 1,
+            _ => ranges.push(run..run + 1),
+        }
+    }
+    ranges
+}
+
+/// The rows of runs, given by their ascending numbers.
+fn rows_of(runs: &[Run], numbers: &[usize]) -> Vec<Range<u32>> {
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for &number in numbers {
+        let rows = &runs[number].rows;
+        match ranges.last_mut() {
+            Some(last) if last.end == rows.start => last.end = rows.end,
+            _ => ranges.push(rows.clone()),
+        }
+    }
+    ranges
 }
 
 fn chunked(runs: Vec<Runs>) -> Vec<Vec<Runs>> {
@@ -329,10 +393,22 @@ struct Reader<'p> {
     /// By number of stream and number of row: what was worked out before.
     outcomes: Vec<Vec<Outcome>>,
     results: Vec<(u32, f64)>,
+    tally: Tally,
     matched: u64,
     selected: Vec<u32>,
     codes: Vec<u32>,
     key: Vec<u8>,
+}
+
+/// Rows of one stream that count for the same steps, by the numbers of their combinations: how many there are. They are
+/// added to their groups together, because a group of many lies anywhere in memory.
+#[derive(Debug, Default)]
+struct Tally {
+    stream_code: usize,
+    steps: (u32, u32),
+    rows: Vec<u32>,
+    /// The numbers that some row has.
+    codes: Vec<u32>,
 }
 
 /// What becomes of rows of a combination.
@@ -361,6 +437,7 @@ impl<'p> Reader<'p> {
             coder: Coder::new(plan.names.clone().unwrap_or_default()),
             outcomes: Vec::new(),
             results: Vec::new(),
+            tally: Tally::default(),
             matched: 0,
             selected: Vec::new(),
             codes: Vec::new(),
@@ -370,24 +447,42 @@ impl<'p> Reader<'p> {
 
     /// Forgets what was worked out for numbers that have lost their meaning.
     fn forget(&mut self) {
+        self.tell();
         self.outcomes.clear();
         self.results.clear();
     }
 
     /// Counts whole runs.
-    fn runs(&mut self, part: &Selected, runs: &[Runs]) -> Result<(), QueryError> {
+    fn runs(&mut self, part: &Selected, runs: &[Runs], decided: Option<&Decided>) -> Result<(), QueryError> {
         let all = part.part.runs().unwrap_or_default();
         let streams = part.part.streams();
-        for run in runs.iter().flat_map(|range| &all[range.clone()]) {
+        for at in runs.iter().cloned().flatten() {
+            let run = &all[at];
             let stream = &streams[run.stream as usize];
             let view = StreamOnly(stream);
             let Some((group, _)) = self.outcome(&view, stream, 0, 0, run.first)? else { continue };
-            let lines = f64::from(run.rows.end - run.rows.start);
+            let rows = decided.map_or(run.rows.end - run.rows.start, |decided| decided.passing[at]);
+            let lines = f64::from(rows);
             let value = if self.plan.counts_bytes { run.message_bytes as f64 } else { lines };
             if let Some(steps) = self.windows.steps_of(run.first) {
                 self.numbers.add_total(group, steps, value, lines);
-                self.matched += u64::from(run.rows.end - run.rows.start);
+                self.matched += u64::from(rows);
             }
+        }
+        Ok(())
+    }
+
+    fn read_rows(
+        &mut self,
+        context: &Context<'_>,
+        selected: &Selected,
+        ranges: &[Range<u32>],
+        projection: &Projection,
+    ) -> Result<(), QueryError> {
+        for rows in selected.part.read(ranges, Some(&selected.wanted), projection)? {
+            let rows = rows?;
+            context.look_at(&rows)?;
+            self.rows(context, selected, &rows)?;
         }
         Ok(())
     }
@@ -398,11 +493,12 @@ impl<'p> Reader<'p> {
         context: &Context<'_>,
         selected: &Selected,
         ranges: &[Range<u32>],
+        projection: &Projection,
     ) -> Result<(), QueryError> {
-        let projection = Projection { message: false, pattern: true, ..self.plan.projection.clone() };
+        let first = Projection { message: false, pattern: true, ..projection.clone() };
         let verdicts = selected.verdicts.as_deref().map_or(&[][..], Vec::as_slice);
         let mut open = Vec::new();
-        for rows in selected.part.read(ranges, Some(&selected.wanted), &projection)? {
+        for rows in selected.part.read(ranges, Some(&selected.wanted), &first)? {
             let rows = rows?;
             context.look_at(&rows)?;
             let before = open.len();
@@ -412,11 +508,7 @@ impl<'p> Reader<'p> {
             self.selected_rows(context, selected, &rows)?;
         }
         if !open.is_empty() {
-            for rows in selected.part.read(&ranges_of(open), Some(&selected.wanted), &self.plan.projection)? {
-                let rows = rows?;
-                context.look_at(&rows)?;
-                self.rows(context, selected, &rows)?;
-            }
+            self.read_rows(context, selected, &ranges_of(open), projection)?;
         }
         Ok(())
     }
@@ -450,8 +542,8 @@ impl<'p> Reader<'p> {
     fn selected_rows(&mut self, context: &Context<'_>, selected: &Selected, rows: &Rows) -> Result<(), QueryError> {
         let part = &selected.part;
         if self.coder.is_full() {
-            self.coder = Coder::new(self.plan.names.clone().unwrap_or_default());
             self.forget();
+            self.coder = Coder::new(self.plan.names.clone().unwrap_or_default());
         }
         if self.selected.is_empty() {
             return Ok(());
@@ -517,6 +609,9 @@ impl<'p> Reader<'p> {
         bytes: Option<&StringArray>,
     ) -> Result<(), QueryError> {
         let stream_code = self.coder.stream(stream) as usize;
+        if self.plan.alike && number.is_none() && bytes.is_none() && self.numbers.keeps_totals() {
+            return self.tally_run(stream, stream_code, (selected, codes), rows, view);
+        }
         for (&row, &code) in selected.iter().zip(codes) {
             let row = row as usize;
             let time = rows.timestamp.value(row);
@@ -542,6 +637,54 @@ impl<'p> Reader<'p> {
             self.add(group, time, value);
         }
         Ok(())
+    }
+
+    /// Rows of one stream that are only counted.
+    fn tally_run(
+        &mut self,
+        stream: &Stream,
+        stream_code: usize,
+        (selected, codes): (&[u32], &[u32]),
+        rows: &Rows,
+        view: &RowsView<'_>,
+    ) -> Result<(), QueryError> {
+        for (&row, &code) in selected.iter().zip(codes) {
+            let time = rows.timestamp.value(row as usize);
+            let Some(steps) = self.windows.steps_of(time) else { continue };
+            if (self.tally.stream_code, self.tally.steps) != (stream_code, steps) {
+                self.tell();
+                (self.tally.stream_code, self.tally.steps) = (stream_code, steps);
+            }
+            if self.tally.rows.len() <= code as usize {
+                self.tally.rows.resize(code as usize + 1, 0);
+            }
+            if self.tally.rows[code as usize] == 0 {
+                let known = self.outcomes.get(stream_code).and_then(|o| o.get(code as usize)).copied();
+                let result = match known.unwrap_or(Outcome::UNKNOWN) {
+                    Outcome::UNKNOWN => self.work_out(view, stream, (stream_code, code), row as usize, time)?,
+                    outcome => outcome.result(),
+                };
+                if result.is_none() {
+                    continue;
+                }
+                self.tally.codes.push(code);
+            }
+            self.tally.rows[code as usize] += 1;
+        }
+        Ok(())
+    }
+
+    /// Adds what was tallied to the groups.
+    fn tell(&mut self) {
+        let Tally { stream_code, steps, rows, codes } = &mut self.tally;
+        let Some(outcomes) = self.outcomes.get(*stream_code) else { return };
+        for code in codes.drain(..) {
+            let lines = std::mem::take(&mut rows[code as usize]);
+            if let Some(group) = outcomes.get(code as usize).and_then(|outcome| outcome.result()) {
+                self.numbers.add_total(group as u32, *steps, lines.into(), lines.into());
+            }
+            self.matched += u64::from(lines);
+        }
     }
 
     /// Group and value of an outcome.

@@ -128,6 +128,7 @@ impl Columns {
             .filter_map(|s| if let Source::Named(key) = s { Some(Arc::clone(key)) } else { None })
             .collect();
         Projection {
+            run_times: false,
             observed: has(&Source::Observed),
             level: has(&Source::Level),
             message: has(&Source::Message),

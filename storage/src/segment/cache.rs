@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use parquet::column::page::Page;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::pattern_runs::PatternRuns;
 use crate::error::StorageError;
 use crate::index::words::Words;
 use crate::metrics::series_index::SeriesIndex;
@@ -21,7 +23,10 @@ pub struct SegmentCache {
     words: Arc<Cache<u64, Arc<Words>, Bytes>>,
     filters: Arc<Cache<u64, Arc<Vec<u8>>, Bytes>>,
     patterns: Arc<Cache<u64, Arc<PatternTable>, Bytes>>,
+    pattern_runs: Arc<Cache<u64, Arc<PatternRuns>, Bytes>>,
     series: Arc<Cache<u64, Arc<SeriesIndex>, Bytes>>,
+    /// By segment and place in its Parquet file.
+    pages: Arc<Cache<(u64, u64), Arc<Page>, Bytes>>,
 }
 
 #[derive(Debug, Clone)]
@@ -45,9 +50,21 @@ impl Weighter<u64, Arc<PatternTable>> for Bytes {
     }
 }
 
+impl Weighter<u64, Arc<PatternRuns>> for Bytes {
+    fn weight(&self, _: &u64, runs: &Arc<PatternRuns>) -> u64 {
+        runs.memory_bytes() as u64 + 64
+    }
+}
+
 impl Weighter<u64, Arc<SeriesIndex>> for Bytes {
     fn weight(&self, _: &u64, index: &Arc<SeriesIndex>) -> u64 {
         index.memory_bytes() as u64 + 64
+    }
+}
+
+impl Weighter<(u64, u64), Arc<Page>> for Bytes {
+    fn weight(&self, _: &(u64, u64), page: &Arc<Page>) -> u64 {
+        page.buffer().len() as u64 + 128
     }
 }
 
@@ -56,12 +73,34 @@ impl SegmentCache {
     pub fn new(bytes_max: u64) -> Self {
         // Filters are about ten times as large as words. Series are what all of metrics needs, logs none of it.
         let (words_max, patterns_max, series_max) = (bytes_max / 6, bytes_max / 16, bytes_max);
+        let pages_max = bytes_max / 4;
         Self {
             words: Arc::new(Cache::with_weighter(ENTRIES, words_max, Bytes)),
-            filters: Arc::new(Cache::with_weighter(ENTRIES, bytes_max - words_max - patterns_max, Bytes)),
+            filters: Arc::new(Cache::with_weighter(
+                ENTRIES,
+                bytes_max - words_max - 2 * patterns_max - pages_max,
+                Bytes,
+            )),
             patterns: Arc::new(Cache::with_weighter(ENTRIES, patterns_max, Bytes)),
+            pattern_runs: Arc::new(Cache::with_weighter(ENTRIES, patterns_max, Bytes)),
             series: Arc::new(Cache::with_weighter(SERIES_ENTRIES, series_max, Bytes)),
+            pages: Arc::new(Cache::with_weighter(ENTRIES, pages_max, Bytes)),
         }
+    }
+
+    /// A page of a segment's Parquet file, if it was kept.
+    pub(super) fn page(&self, place: (u64, u64)) -> Option<Page> {
+        self.pages.get(&place).map(|page| page.as_ref().clone())
+    }
+
+    /// Whether a page is kept.
+    pub(super) fn has_page(&self, place: (u64, u64)) -> bool {
+        self.pages.peek(&place).is_some()
+    }
+
+    /// Keeps a page.
+    pub(super) fn keep_page(&self, place: (u64, u64), page: &Page) {
+        self.pages.insert(place, Arc::new(page.clone()));
     }
 
     /// The word dictionary of a segment; `load` reads it when it is not there.
@@ -80,6 +119,15 @@ impl SegmentCache {
         load: impl FnOnce() -> Result<PatternTable, StorageError>,
     ) -> Result<Arc<PatternTable>, StorageError> {
         self.patterns.get_or_insert_with(&segment, || load().map(Arc::new))
+    }
+
+    /// The patterns of a segment's runs; `load` reads them when they are not there.
+    pub(super) fn pattern_runs(
+        &self,
+        segment: u64,
+        load: impl FnOnce() -> Result<PatternRuns, StorageError>,
+    ) -> Result<Arc<PatternRuns>, StorageError> {
+        self.pattern_runs.get_or_insert_with(&segment, || load().map(Arc::new))
     }
 
     /// The series of a segment of metrics; `load` reads them when they are not there.

@@ -13,9 +13,11 @@ use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::Int32Type;
 use serde::{Deserialize, Serialize};
 
+use super::pattern_runs::PatternRuns;
 use super::rows::{RowRef, SortedRows};
 use crate::batch::{Level, NOT_OBSERVED, Value, ValueKind};
 use crate::patterns::{PatternMiner, StoredPatterns};
+use crate::read::Run;
 
 /// Names that attributes and labels cannot have as columns.
 pub(crate) const TIMESTAMP: &str = "timestamp";
@@ -95,6 +97,15 @@ pub(crate) struct Columns {
     pub(crate) sparse_keys: Vec<String>,
     /// What the numbers in the pattern column mean.
     pub(crate) patterns: StoredPatterns,
+}
+
+impl Columns {
+    /// How many rows of each run have each pattern.
+    pub(crate) fn pattern_runs(&self, runs: &[Run]) -> PatternRuns {
+        let numbers = self.arrays.iter().find(|(name, _)| name == PATTERN);
+        let numbers = numbers.and_then(|(_, numbers)| numbers.as_primitive_opt::<Int32Type>());
+        PatternRuns::count(runs, numbers.map_or(&[][..], |numbers| numbers.values()), self.patterns.patterns.len())
+    }
 }
 
 /// Where one value of an attribute lies.

@@ -43,6 +43,7 @@ pub(crate) enum Section {
     SeriesPostings = 13,
     SeriesEntries = 14,
     Exemplars = 15,
+    PatternRuns = 16,
 }
 
 /// Puts an index file together in memory.
@@ -116,6 +117,11 @@ impl Container {
             .map(|e| (le_u32(e, 0), le_u64(e, 4), le_u64(e, 12), le_u32(e, 20)))
             .collect();
         Ok(Self { path: path.to_owned(), file, table })
+    }
+
+    /// Whether the file has the section.
+    pub(crate) fn has(&self, section: Section) -> bool {
+        self.table.iter().any(|entry| entry.0 == section as u32)
     }
 
     /// A section's bytes, checked; empty if the file has none.

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
 
 use super::columns::{self, ColumnKind, ColumnSpec, Role, kind_letter};
 use super::meta::SegmentMeta;
-use super::reader::{PIECE_ROWS, Segment};
+use super::reader::Segment;
 use super::writer::{SegmentOrder, WriteOptions, write_segment};
 use crate::batch::{LogBatch, LogBatchBuilder, NOT_OBSERVED, Value, ValueKind};
 use crate::disk::Disk;
@@ -39,6 +39,7 @@ impl Segment {
     /// `Io` or `Corrupt` when the segment cannot be read.
     pub fn to_batch(&self) -> Result<LogBatch, StorageError> {
         let projection = Projection {
+            run_times: false,
             observed: true,
             level: true,
             message: true,
@@ -51,7 +52,7 @@ impl Segment {
         let mut names: Vec<&str> = specs.iter().map(|s| s.column.as_str()).collect();
         names.extend([columns::RESIDUAL, columns::RESIDUAL_KINDS]);
         let parquet = self.parquet()?;
-        let attributes = parquet.read(self.present(), &names, PIECE_ROWS)?;
+        let attributes = self.columns(self.present(), &names)?;
         for (rows, piece) in self.read(self.present(), &projection)?.zip(attributes) {
             let (rows, piece) = (rows?, piece.map_err(|e| parquet.damaged(&e))?);
             let mut row = 0;

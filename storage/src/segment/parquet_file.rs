@@ -8,34 +8,41 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
     RowSelector,
 };
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::basic::Encoding;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::cache::SegmentCache;
 use super::columns::{ColumnKind, ColumnSpec, Role};
+use super::pages::Pages;
 use crate::disk::DiskFile;
 use crate::error::StorageError;
+use crate::ranges::rows_in;
 
 /// Read ahead of a stream of small reads (page headers).
 const READ_AHEAD_BYTES: usize = 16 << 10;
+
+/// Pages are kept if at most one row in so many is read.
+const KEEP_ONE_IN: u64 = 4;
 
 /// An open Parquet file with its footer.
 #[derive(Debug)]
 pub(crate) struct ParquetFile {
     path: PathBuf,
-    chunks: Chunks,
+    chunks: Arc<Chunks>,
     metadata: ArrowReaderMetadata,
 }
 
 impl ParquetFile {
     pub(crate) fn open(file: Arc<dyn DiskFile>, path: &Path, specs: &[ColumnSpec]) -> Result<Self, StorageError> {
         let io_error = |e| StorageError::io("read", path, e);
+        file.reads_are_scattered();
         let chunks = Chunks::new(file).map_err(io_error)?;
         let damaged =
             |e: ParquetError| StorageError::Corrupt { path: path.to_owned(), offset: 0, reason: e.to_string() };
@@ -65,31 +72,42 @@ impl ParquetFile {
         let schema = Arc::new(Schema::new_with_metadata(fields, plain.schema().metadata().clone()));
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options().with_schema(schema))
             .map_err(damaged)?;
-        Ok(Self { path: path.to_owned(), chunks, metadata })
+        Ok(Self { path: path.to_owned(), chunks: Arc::new(chunks), metadata })
     }
 
-    /// Reads rows of `ranges` (ascending) with the named columns, in file order.
+    /// Reads rows of `ranges` (ascending) with the named columns, in file order. `cache` keeps pages of `segment`.
     pub(crate) fn read(
         &self,
         ranges: &[Range<u32>],
         columns: &[&str],
         piece_rows: usize,
+        (segment, cache): (u64, &SegmentCache),
     ) -> Result<ParquetRecordBatchReader, StorageError> {
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.chunks.clone(), self.metadata.clone());
-        let schema = self.metadata.schema();
+        let metadata = self.metadata.metadata();
+        let (file_schema, schema) = (metadata.file_metadata().schema_descr(), self.metadata.schema());
         let roots = columns.iter().filter_map(|name| schema.index_of(name).ok());
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        builder
-            .with_projection(mask)
-            .with_batch_size(piece_rows)
-            .with_row_selection(selection(ranges))
-            .build()
-            .map_err(|e| self.damaged(&e))
+        let mask = ProjectionMask::roots(file_schema, roots);
+        let rows = rows_in(ranges);
+        let pages = Pages {
+            segment,
+            chunks: Arc::clone(&self.chunks),
+            metadata: Arc::clone(metadata),
+            cache: cache.clone(),
+            keep: rows * KEEP_ONE_IN <= u64::try_from(self.row_count()).unwrap_or_default(),
+        };
+        pages.announce(ranges, |leaf| mask.leaf_included(leaf));
+        let levels = parquet_to_arrow_field_levels(file_schema, mask, Some(schema.fields()));
+        let reader = |levels| {
+            let piece_rows = piece_rows.min(usize::try_from(rows).unwrap_or(usize::MAX));
+            ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, piece_rows, Some(selection(ranges)))
+        };
+        levels.and_then(reader).map_err(|e| self.damaged(&e))
     }
 
     /// Whether the column's bloom filter says that it does not hold any of `values`.
     pub(crate) fn rules_out(&self, column: &str, values: &[Vec<u8>]) -> Result<bool, StorageError> {
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.chunks.clone(), self.metadata.clone());
+        let chunks = self.chunks.as_ref().clone();
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, self.metadata.clone());
         let Some((index, _)) = builder.parquet_schema().columns().iter().enumerate().find(|(_, c)| c.name() == column)
         else {
             return Ok(false);
@@ -152,6 +170,12 @@ pub(crate) struct Chunks {
 impl Chunks {
     pub(crate) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
         Ok(Self { length: file.len()?, file })
+    }
+}
+
+impl Chunks {
+    pub(super) fn will_read(&self, bytes: &[Range<u64>]) {
+        self.file.will_read(bytes);
     }
 }
 

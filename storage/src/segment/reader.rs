@@ -7,12 +7,14 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int64Array, RecordBatch, UInt8Array};
 use arrow::datatypes::{Int32Type, Int64Type};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::cache::SegmentCache;
 use super::columns::{self, ColumnKind, ColumnSpec, Role};
 use super::container::{self, Container, Section, le_u32};
 use super::meta::SegmentMeta;
 use super::parquet_file::ParquetFile;
+use super::pattern_runs::PatternRuns;
 use super::runs;
 use super::sparse::sparse_columns;
 use super::writer::{BLOCK_ROWS, by_key, segment_files};
@@ -191,6 +193,15 @@ impl Segment {
         Ok(self.parquet.get_or_init(|| file))
     }
 
+    /// Columns of the file as they are, in pieces as [`Self::read`] answers them.
+    pub(super) fn columns(
+        &self,
+        ranges: &[Range<u32>],
+        names: &[&str],
+    ) -> Result<ParquetRecordBatchReader, StorageError> {
+        self.parquet()?.read(ranges, names, PIECE_ROWS, (self.meta.id, &self.cache))
+    }
+
     /// See [`crate::read::Part::prune_counted`].
     ///
     /// # Errors
@@ -295,7 +306,7 @@ impl Segment {
         let columns: Vec<&str> = wanted.columns.iter().map(String::as_str).collect();
         let piece_rows = if wanted.all_sparse && self.sparse_keys.len() > 64 { 512 } else { PIECE_ROWS };
         let parquet = self.parquet()?;
-        let reader = parquet.read(ranges, &columns, piece_rows)?;
+        let reader = parquet.read(ranges, &columns, piece_rows, (self.meta.id, &self.cache))?;
         let mut cursor = RangeCursor { ranges: ranges.iter().cloned().collect(), current: 0..0 };
         let projection = projection.clone();
         Ok(Box::new(reader.map(move |piece| {
@@ -306,7 +317,7 @@ impl Segment {
     }
 
     fn wanted(&self, projection: &Projection) -> Wanted {
-        let mut wanted = Wanted { columns: vec![columns::TIMESTAMP.to_owned()], ..Wanted::default() };
+        let mut wanted = Wanted::default();
         for (asked, column) in [
             (projection.observed, columns::OBSERVED),
             (projection.level, columns::LEVEL),
@@ -347,6 +358,9 @@ impl Segment {
         if wanted.all_sparse || !wanted.sparse.is_empty() {
             wanted.columns.push(columns::RESIDUAL.to_owned());
         }
+        if !projection.run_times || wanted.columns.is_empty() {
+            wanted.columns.push(columns::TIMESTAMP.to_owned());
+        }
         wanted
     }
 
@@ -359,8 +373,10 @@ impl Segment {
     ) -> Result<Rows, StorageError> {
         let missing = |name: &str| self.container.damaged(0, format!("the Parquet file has no column {name}"));
         let column = |name: &str| ParquetFile::column(piece, name).ok_or_else(|| missing(name));
-        let timestamp: Int64Array =
-            columns::nanoseconds(column(columns::TIMESTAMP)?).ok_or_else(|| missing(columns::TIMESTAMP))?;
+        let timestamp = match ParquetFile::column(piece, columns::TIMESTAMP) {
+            None if projection.run_times => runs::first_times(&self.runs, &ranges, piece.num_rows()).into(),
+            _ => columns::nanoseconds(column(columns::TIMESTAMP)?).ok_or_else(|| missing(columns::TIMESTAMP))?,
+        };
         let observed = match (projection.observed, ParquetFile::column(piece, columns::OBSERVED)) {
             (false, _) => None,
             (true, None) => Some(Int64Array::new_null(piece.num_rows())),
@@ -415,6 +431,23 @@ impl Segment {
             let damaged = |e: serde_json::Error| self.container.damaged(0, format!("the patterns: {e}"));
             serde_json::from_slice(&self.container.unpack(Section::Patterns)?).map(PatternTable::new).map_err(damaged)
         })
+    }
+
+    /// See [`crate::read::Part::pattern_runs`].
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt` when the index cannot be read.
+    pub fn pattern_runs(&self) -> Result<Option<Arc<PatternRuns>>, StorageError> {
+        if self.is_masked() || !self.container.has(Section::PatternRuns) {
+            return Ok(None);
+        }
+        let patterns = self.patterns()?.rows().len();
+        let load = || {
+            let unpacked =
+                PatternRuns::unpack(&self.container.unpack(Section::PatternRuns)?, patterns, self.runs.len());
+            unpacked.ok_or_else(|| self.container.damaged(0, "the patterns of runs cannot be read".to_owned()))
+        };
+        self.cache.pattern_runs(self.meta.id, load).map(Some)
     }
 
     /// Checks both files against their checksums and the runs against the rows.

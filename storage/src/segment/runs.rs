@@ -111,7 +111,7 @@ fn take_text(rest: &mut &[u8]) -> Option<String> {
     String::from_utf8(text.to_vec()).ok()
 }
 
-fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -119,7 +119,7 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn take(rest: &mut &[u8]) -> Option<u64> {
+pub(super) fn take(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, tail) = rest.split_first()?;
@@ -157,6 +157,19 @@ pub(crate) fn streams_of(runs: &[Run], ranges: &[Range<u32>]) -> Vec<(u32, u32)>
     out
 }
 
+/// For each row of `ranges` (ascending) the time of the first row of its run.
+pub(super) fn first_times(runs: &[Run], ranges: &[Range<u32>], rows: usize) -> Vec<i64> {
+    let mut times = Vec::with_capacity(rows);
+    for range in ranges {
+        let from = runs.partition_point(|run| run.rows.end <= range.start);
+        for run in runs.get(from..).unwrap_or_default().iter().take_while(|run| run.rows.start < range.end) {
+            let count = run.rows.end.min(range.end) - run.rows.start.max(range.start);
+            times.extend(std::iter::repeat_n(run.first, count as usize));
+        }
+    }
+    times
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -177,5 +190,7 @@ mod tests {
         assert_eq!(unpack_streams(&pack_streams(&streams)).unwrap(), streams);
         assert_eq!(unpack_runs(&[5, 1]), None);
         assert_eq!(streams_of(&runs, &[1..2, 4..7, 800..900]), [(0, 3), (3, 101)]);
+        let times = first_times(&runs, &[4..7, 7..8], 4);
+        assert_eq!(times, [i64::MAX - 3, -9, 0, 0]);
     }
 }

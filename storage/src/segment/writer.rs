@@ -148,6 +148,7 @@ fn write_files(
     container.add(Section::Columns, &pack(&listed)?);
     let patterns = serde_json::to_vec(&columns.patterns).map_err(|e| damaged(e.to_string()))?;
     container.add(Section::Patterns, &pack(&patterns)?);
+    container.add(Section::PatternRuns, &pack(&columns.pattern_runs(&runs).pack())?);
     if let Some(index) = index {
         let index = index.finish().map_err(|e| damaged(format!("build the word index: {e}")))?;
         let numbers = |list: &[u32]| list.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
