@@ -182,9 +182,17 @@ impl Slot {
         codes: &mut Vec<u32>,
         code: impl Fn(&mut Self, usize) -> u32,
     ) {
-        for &at in selected {
-            codes.push(if array.is_null(at as usize) { 0 } else { code(self, at as usize) });
+        let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) else {
+            codes.extend(selected.iter().map(|&at| code(self, at as usize)));
+            return;
+        };
+        if selected.len() == array.len() {
+            // Going from value to value spares a guess for each row.
+            codes.resize(array.len(), 0);
+            nulls.valid_indices().for_each(|at| codes[at] = code(self, at));
+            return;
         }
+        codes.extend(selected.iter().map(|&at| if nulls.is_null(at as usize) { 0 } else { code(self, at as usize) }));
     }
 
     fn dictionary(&mut self, keys: &Int32Array, values: &StringArray, selected: &[u32], codes: &mut Vec<u32>) {

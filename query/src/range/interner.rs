@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
-/// Strings up to this length lie in their entry.
+/// Strings up to this length lie in their entry whole.
 const SHORT: usize = 16;
 
 /// Byte strings, numbered from 0 in the order they came.
@@ -24,43 +24,61 @@ pub(super) struct Interner {
 struct Entry {
     number: u32,
     length: u32,
-    /// The string with zeros behind it; of a long one its hash.
-    own: [u8; SHORT],
+    what: What,
+}
+
+/// All bytes of a short string, given its length; of a long one its hash, and nothing.
+type What = (u64, u64);
+
+/// First and last bytes, which for strings of up to [`SHORT`] bytes overlap: quick to take and to compare.
+#[inline]
+fn of_short(string: &[u8]) -> Option<What> {
+    let length = string.len();
+    let wide = |at: usize| string.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    let narrow = |at: usize| string.get(at..)?.first_chunk().map(|bytes| u64::from(u32::from_le_bytes(*bytes)));
+    let byte = |at: usize| string.get(at).map(|byte| u64::from(*byte));
+    match length {
+        8..=SHORT => Some((wide(0)?, wide(length - 8)?)),
+        4..=7 => Some((narrow(0)?, narrow(length - 4)?)),
+        1..=3 => Some((byte(0)?, byte(length / 2)? << 8 | byte(length - 1)?)),
+        0 => Some((0, 0)),
+        _ => None,
+    }
+}
+
+/// Two factors whose product mixes all bits of both, as in wyhash.
+#[inline]
+fn hash_short((first, last): What, length: usize) -> u64 {
+    let product = u128::from(first ^ 0xa076_1d64_78bd_642f) * u128::from(last ^ 0xe703_7ed1_a0b4_28db ^ length as u64);
+    (product >> 64) as u64 ^ product as u64
+}
+
+/// What an entry keeps of a string, and the string's hash.
+#[inline]
+fn look(string: &[u8]) -> (What, u64) {
+    match of_short(string) {
+        Some(what) => (what, hash_short(what, string.len())),
+        None => {
+            let hash = FxBuildHasher.hash_one(string);
+            ((hash, 0), hash)
+        }
+    }
 }
 
 impl Entry {
-    #[inline]
-    fn new(number: u32, string: &[u8], hash: u64) -> Self {
-        let mut own = [0; SHORT];
-        match own.get_mut(..string.len()) {
-            Some(own) => own.copy_from_slice(string),
-            None => own.iter_mut().zip(hash.to_le_bytes()).for_each(|(to, from)| *to = from),
-        }
-        Self { number, length: string.len() as u32, own }
-    }
-
-    /// The hash that it was made with.
     fn hash(&self) -> u64 {
-        match self.own.get(..self.length as usize) {
-            Some(string) => hash(string),
-            None => self.own.iter().take(8).rev().fold(0, |hash, byte| hash << 8 | u64::from(*byte)),
-        }
+        let length = self.length as usize;
+        if length <= SHORT { hash_short(self.what, length) } else { self.what.0 }
     }
-}
-
-#[inline]
-fn hash(string: &[u8]) -> u64 {
-    FxBuildHasher.hash_one(string)
 }
 
 impl Interner {
     /// The number of a string, and whether it is new.
     #[inline]
     pub(super) fn intern(&mut self, string: &[u8]) -> (u32, bool) {
-        let hash = hash(string);
-        let next = self.ends.len() as u32;
-        let new = Entry::new(next, string, hash);
-        let alike = |entry: &Entry| entry.length == new.length && entry.own == new.own;
+        let (what, hash) = look(string);
+        let length = string.len() as u32;
+        let alike = |entry: &Entry| entry.length == length && entry.what == what;
         let found = match string.len() <= SHORT {
             true => self.table.find(hash, alike),
             false => self.table.find(hash, |entry| alike(entry) && self.get(entry.number) == string),
@@ -68,10 +86,11 @@ impl Interner {
         if let Some(entry) = found {
             return (entry.number, false);
         }
+        let number = self.ends.len() as u32;
         self.bytes.extend_from_slice(string);
         self.ends.push(self.bytes.len());
-        self.table.insert_unique(hash, new, Entry::hash);
-        (next, true)
+        self.table.insert_unique(hash, Entry { number, length, what }, Entry::hash);
+        (number, true)
     }
 
     /// The string of a number.
@@ -89,7 +108,7 @@ impl Interner {
     /// In which of `count` equal shares of all strings a string is.
     pub(super) fn share(&self, number: u32, count: usize) -> usize {
         // The table uses the hash's lowest and highest bits.
-        (hash(self.get(number)) >> 20) as usize % count
+        (look(self.get(number)).1 >> 20) as usize % count
     }
 }
 

@@ -394,6 +394,8 @@ struct Reader<'p> {
     outcomes: Vec<Vec<Outcome>>,
     results: Vec<(u32, f64)>,
     tally: Tally,
+    /// Every row that is read now counts for some step.
+    all_count: bool,
     matched: u64,
     selected: Vec<u32>,
     codes: Vec<u32>,
@@ -438,6 +440,7 @@ impl<'p> Reader<'p> {
             outcomes: Vec::new(),
             results: Vec::new(),
             tally: Tally::default(),
+            all_count: false,
             matched: 0,
             selected: Vec::new(),
             codes: Vec::new(),
@@ -479,6 +482,8 @@ impl<'p> Reader<'p> {
         ranges: &[Range<u32>],
         projection: &Projection,
     ) -> Result<(), QueryError> {
+        // Runs whose rows have no time of their own count for some step whole.
+        self.all_count = projection.run_times;
         for rows in selected.part.read(ranges, Some(&selected.wanted), projection)? {
             let rows = rows?;
             context.look_at(&rows)?;
@@ -563,6 +568,10 @@ impl<'p> Reader<'p> {
         self.selected.clear();
         let lines = &self.plan.lines;
         let filtered = rows.message.as_ref().filter(|_| !lines.is_empty());
+        if self.all_count && filtered.is_none() {
+            self.selected.extend(0..rows.timestamp.len() as u32);
+            return;
+        }
         for (at, &time) in rows.timestamp.values().iter().enumerate() {
             if self.windows.steps_of(time).is_some()
                 && filtered.is_none_or(|message| lines.iter().all(|line| line.matches(message.value(at))))
@@ -591,7 +600,8 @@ impl<'p> Reader<'p> {
             if first < at {
                 let stream = &streams[stream as usize];
                 let run = (&selected[first..at], &codes[first..at]);
-                self.coded_run(stream, run, rows, view, number.as_ref(), bytes)?;
+                let is_sorted = matches!(part, Part::Segment(_));
+                self.coded_run(stream, run, (rows, view, is_sorted), number.as_ref(), bytes)?;
             }
         }
         (self.codes, self.selected) = (codes, selected);
@@ -603,14 +613,13 @@ impl<'p> Reader<'p> {
         &mut self,
         stream: &Stream,
         (selected, codes): (&[u32], &[u32]),
-        rows: &Rows,
-        view: &RowsView<'_>,
+        (rows, view, ascending): (&Rows, &RowsView<'_>, bool),
         number: Option<&Number<'_>>,
         bytes: Option<&StringArray>,
     ) -> Result<(), QueryError> {
         let stream_code = self.coder.stream(stream) as usize;
         if self.plan.alike && number.is_none() && bytes.is_none() && self.numbers.keeps_totals() {
-            return self.tally_run(stream, stream_code, (selected, codes), rows, view);
+            return self.tally_run(stream, stream_code, (selected, codes), (rows, view, ascending));
         }
         for (&row, &code) in selected.iter().zip(codes) {
             let row = row as usize;
@@ -639,37 +648,44 @@ impl<'p> Reader<'p> {
         Ok(())
     }
 
-    /// Rows of one stream that are only counted.
+    /// Rows of one stream that are only counted; with `ascending` times, those that count for the same steps together.
     fn tally_run(
         &mut self,
         stream: &Stream,
         stream_code: usize,
         (selected, codes): (&[u32], &[u32]),
-        rows: &Rows,
-        view: &RowsView<'_>,
+        (rows, view, ascending): (&Rows, &RowsView<'_>, bool),
     ) -> Result<(), QueryError> {
-        for (&row, &code) in selected.iter().zip(codes) {
-            let time = rows.timestamp.value(row as usize);
-            let Some(steps) = self.windows.steps_of(time) else { continue };
-            if (self.tally.stream_code, self.tally.steps) != (stream_code, steps) {
-                self.tell();
-                (self.tally.stream_code, self.tally.steps) = (stream_code, steps);
-            }
-            if self.tally.rows.len() <= code as usize {
-                self.tally.rows.resize(code as usize + 1, 0);
-            }
-            if self.tally.rows[code as usize] == 0 {
-                let known = self.outcomes.get(stream_code).and_then(|o| o.get(code as usize)).copied();
-                let result = match known.unwrap_or(Outcome::UNKNOWN) {
-                    Outcome::UNKNOWN => self.work_out(view, stream, (stream_code, code), row as usize, time)?,
-                    outcome => outcome.result(),
-                };
-                if result.is_none() {
-                    continue;
+        let codes_max = codes.iter().max().map_or(0, |max| *max as usize);
+        if self.tally.rows.len() <= codes_max {
+            self.tally.rows.resize(codes_max + 1, 0);
+        }
+        let time = |row: u32| rows.timestamp.value(row as usize);
+        let mut start = 0;
+        while let Some(&first) = selected.get(start) {
+            let steps = self.windows.steps_of(time(first));
+            let alike = match ascending {
+                true => selected[start..].partition_point(|row| time(*row) <= self.windows.until()),
+                false => 1,
+            };
+            let end = start + alike.max(1);
+            if let Some(steps) = steps {
+                if (self.tally.stream_code, self.tally.steps) != (stream_code, steps) {
+                    self.tell();
+                    (self.tally.stream_code, self.tally.steps) = (stream_code, steps);
                 }
-                self.tally.codes.push(code);
+                for (&row, &code) in selected[start..end].iter().zip(&codes[start..end]) {
+                    if self.tally.rows[code as usize] == 0 {
+                        let known = self.outcomes.get(stream_code).and_then(|o| o.get(code as usize)).copied();
+                        if known.unwrap_or(Outcome::UNKNOWN) == Outcome::UNKNOWN {
+                            self.work_out(view, stream, (stream_code, code), row as usize, time(row))?;
+                        }
+                        self.tally.codes.push(code);
+                    }
+                    self.tally.rows[code as usize] += 1;
+                }
             }
-            self.tally.rows[code as usize] += 1;
+            start = end;
         }
         Ok(())
     }
@@ -680,10 +696,11 @@ impl<'p> Reader<'p> {
         let Some(outcomes) = self.outcomes.get(*stream_code) else { return };
         for code in codes.drain(..) {
             let lines = std::mem::take(&mut rows[code as usize]);
+            // Rows that are dropped are tallied too: that is quicker than to tell them apart each time.
             if let Some(group) = outcomes.get(code as usize).and_then(|outcome| outcome.result()) {
                 self.numbers.add_total(group as u32, *steps, lines.into(), lines.into());
+                self.matched += u64::from(lines);
             }
-            self.matched += u64::from(lines);
         }
     }
 

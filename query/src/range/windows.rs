@@ -75,6 +75,11 @@ impl Windows {
         self.known_steps
     }
 
+    /// The last time that counts for the same steps as the one that was asked about last.
+    pub(super) fn until(&self) -> i64 {
+        self.known.1
+    }
+
     /// The steps, if all times from `first` to `last` count for the same.
     pub(super) fn steps_of_all(&mut self, first: i64, last: i64) -> Option<Option<(u32, u32)>> {
         let steps = self.steps_of(first);

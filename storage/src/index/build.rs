@@ -21,11 +21,37 @@ pub(crate) struct IndexBuilder {
     /// Blocks that hold a word too long for the dictionary: every word may be in them.
     open_blocks: Vec<u32>,
     current_open: bool,
-    keys: Vec<u64>,
-    filters: Vec<u8>,
-    /// Where each block's filter ends in `filters`.
-    filter_ends: Vec<u32>,
+    tokens: FilterBuilder,
+    /// One for each attribute whose values can be looked up.
+    values: Vec<FilterBuilder>,
     normal: Vec<u8>,
+}
+
+/// The bloom filters of all blocks.
+#[derive(Debug, Clone, Default)]
+struct FilterBuilder {
+    /// Of the block that is not finished.
+    keys: Vec<u64>,
+    built: BuiltFilters,
+}
+
+/// Bloom filters, one for each block.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BuiltFilters {
+    /// One after the other.
+    pub(crate) bytes: Vec<u8>,
+    /// Where each ends.
+    pub(crate) ends: Vec<u32>,
+}
+
+impl FilterBuilder {
+    fn finish_block(&mut self) {
+        self.keys.sort_unstable();
+        self.keys.dedup();
+        bloom::build(&self.keys, BITS_PER_KEY, &mut self.built.bytes);
+        self.keys.clear();
+        self.built.ends.push(self.built.bytes.len() as u32);
+    }
 }
 
 /// The finished index.
@@ -35,15 +61,16 @@ pub(crate) struct BuiltIndex {
     pub(crate) words: Vec<u8>,
     /// See [`IndexBuilder::open_blocks`].
     pub(crate) open_blocks: Vec<u32>,
-    /// All filters, one after the other.
-    pub(crate) filters: Vec<u8>,
-    /// Where each block's filter ends.
-    pub(crate) filter_ends: Vec<u32>,
+    /// Of the tokens of messages.
+    pub(crate) tokens: BuiltFilters,
+    /// Of the values of each attribute.
+    pub(crate) values: Vec<BuiltFilters>,
 }
 
 impl IndexBuilder {
-    pub(crate) fn new(block_rows: u32) -> Self {
-        Self { block_rows, ..Self::default() }
+    /// For blocks of so many rows, and so many attributes whose values can be looked up.
+    pub(crate) fn new(block_rows: u32, attributes: usize) -> Self {
+        Self { block_rows, values: vec![FilterBuilder::default(); attributes], ..Self::default() }
     }
 
     /// The next row's message.
@@ -57,7 +84,7 @@ impl IndexBuilder {
         tokens::normalise(message.as_bytes(), &mut normal);
         for token in tokens::tokens(&normal) {
             if token.has_digit {
-                tokens::token_keys(token.bytes, |key| self.keys.push(key));
+                tokens::token_keys(token.bytes, |key| self.tokens.keys.push(key));
                 for (_, word) in tokens::words(token.bytes) {
                     self.word(word, block);
                 }
@@ -68,9 +95,11 @@ impl IndexBuilder {
         self.normal = normal;
     }
 
-    /// An attribute's value of the row that was added last.
-    pub(crate) fn value(&mut self, key: &str, value: &[u8]) {
-        self.keys.extend(tokens::value_keys(key, value));
+    /// The value of one of the attributes, by its number and key, of the row that was added last.
+    pub(crate) fn value(&mut self, (attribute, key): (usize, &str), value: &[u8]) {
+        if let Some(values) = self.values.get_mut(attribute) {
+            values.keys.extend(tokens::value_keys(key, value));
+        }
     }
 
     fn word(&mut self, word: &[u8], block: u32) {
@@ -100,11 +129,8 @@ impl IndexBuilder {
             self.current_open = false;
         }
         self.block_words.push(std::mem::take(&mut self.current_words));
-        self.keys.sort_unstable();
-        self.keys.dedup();
-        bloom::build(&self.keys, BITS_PER_KEY, &mut self.filters);
-        self.keys.clear();
-        self.filter_ends.push(self.filters.len() as u32);
+        self.tokens.finish_block();
+        self.values.iter_mut().for_each(FilterBuilder::finish_block);
         self.rows_in_block = 0;
     }
 
@@ -116,8 +142,8 @@ impl IndexBuilder {
         Ok(BuiltIndex {
             words: words::build(&self.block_words)?,
             open_blocks: self.open_blocks,
-            filters: self.filters,
-            filter_ends: self.filter_ends,
+            tokens: self.tokens.built,
+            values: self.values.into_iter().map(|values| values.built).collect(),
         })
     }
 }

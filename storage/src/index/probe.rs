@@ -1,5 +1,6 @@
 //! Which blocks can hold a needle, or an attribute's value.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::blocks::BlockSet;
@@ -14,8 +15,10 @@ pub(crate) trait IndexSource {
     fn words(&self) -> Result<Arc<Words>, StorageError>;
     /// Blocks that may hold any word.
     fn open_blocks(&self) -> &BlockSet;
-    /// The bloom filters of all blocks.
+    /// The bloom filters of the tokens of all blocks.
     fn filters(&self) -> Result<Filters<'_>, StorageError>;
+    /// The bloom filters of the values that an attribute has in each block.
+    fn value_filters(&self, key: &str) -> Result<Filters<'_>, StorageError>;
     /// What a failure of Tantivy means.
     fn damaged(&self, error: &dyn std::fmt::Display) -> StorageError;
 }
@@ -23,15 +26,17 @@ pub(crate) trait IndexSource {
 /// The bloom filters of all blocks, one after the other.
 pub(crate) struct Filters<'a> {
     pub(crate) bytes: Arc<Vec<u8>>,
-    /// Where each ends.
-    pub(crate) ends: &'a [u32],
+    /// Where the first begins.
+    pub(crate) start: usize,
+    /// Where each ends, counted from there.
+    pub(crate) ends: Cow<'a, [u32]>,
 }
 
 impl Filters<'_> {
     /// Whether a block's filter may hold all of the keys.
     pub(crate) fn may_hold(&self, block: u32, keys: &[u64]) -> bool {
-        let end = |block: u32| self.ends.get(block as usize).copied().unwrap_or_default() as usize;
-        let filter = self.bytes.get(block.checked_sub(1).map_or(0, end)..end(block)).unwrap_or_default();
+        let end = |block: u32| self.start + self.ends.get(block as usize).copied().unwrap_or_default() as usize;
+        let filter = self.bytes.get(block.checked_sub(1).map_or(self.start, end)..end(block)).unwrap_or_default();
         let len = filter.len() / bloom::LANES_BYTES;
         len > 0
             && keys.iter().all(|&key| {
@@ -48,7 +53,7 @@ pub(crate) fn narrow_to_values(
     key: &str,
     values: &[Vec<u8>],
 ) -> Result<(), StorageError> {
-    let filters = index.filters()?;
+    let filters = index.value_filters(key)?;
     let keys: Vec<[u64; 3]> = values.iter().map(|value| tokens::value_keys(key, value)).collect();
     let left: Vec<u32> = blocks.iter().collect();
     for block in left {

@@ -26,16 +26,16 @@ struct BuiltIndex {
 
 impl BuiltIndex {
     fn of(texts: &[String]) -> Self {
-        let mut builder = IndexBuilder::new(BLOCK_ROWS);
+        let mut builder = IndexBuilder::new(BLOCK_ROWS, 0);
         texts.iter().for_each(|text| builder.add(text));
         let built = builder.finish().unwrap();
-        let mut open_blocks = BlockSet::none(built.filter_ends.len() as u32);
+        let mut open_blocks = BlockSet::none(built.tokens.ends.len() as u32);
         built.open_blocks.iter().for_each(|&block| open_blocks.insert(block));
         Self {
             words: Arc::new(Words::open(built.words).unwrap()),
             open_blocks,
-            filters: Arc::new(built.filters),
-            filter_ends: built.filter_ends,
+            filters: Arc::new(built.tokens.bytes),
+            filter_ends: built.tokens.ends,
         }
     }
 
@@ -58,7 +58,11 @@ impl IndexSource for BuiltIndex {
     }
 
     fn filters(&self) -> Result<Filters<'_>, StorageError> {
-        Ok(Filters { bytes: Arc::clone(&self.filters), ends: &self.filter_ends })
+        Ok(Filters { bytes: Arc::clone(&self.filters), start: 0, ends: self.filter_ends.as_slice().into() })
+    }
+
+    fn value_filters(&self, _: &str) -> Result<Filters<'_>, StorageError> {
+        self.filters()
     }
 
     fn damaged(&self, error: &dyn std::fmt::Display) -> StorageError {

@@ -21,7 +21,8 @@ const SERIES_ENTRIES: usize = 64;
 #[derive(Debug, Clone)]
 pub struct SegmentCache {
     words: Arc<Cache<u64, Arc<Words>, Bytes>>,
-    filters: Arc<Cache<u64, Arc<Vec<u8>>, Bytes>>,
+    /// Of tokens, or of an attribute's values.
+    filters: Arc<Cache<FiltersOf, Arc<Vec<u8>>, Bytes>>,
     patterns: Arc<Cache<u64, Arc<PatternTable>, Bytes>>,
     pattern_runs: Arc<Cache<u64, Arc<PatternRuns>, Bytes>>,
     series: Arc<Cache<u64, Arc<SeriesIndex>, Bytes>>,
@@ -38,8 +39,11 @@ impl Weighter<u64, Arc<Words>> for Bytes {
     }
 }
 
-impl Weighter<u64, Arc<Vec<u8>>> for Bytes {
-    fn weight(&self, _: &u64, filters: &Arc<Vec<u8>>) -> u64 {
+/// A segment, and the number of an attribute.
+type FiltersOf = (u64, Option<u32>);
+
+impl Weighter<FiltersOf, Arc<Vec<u8>>> for Bytes {
+    fn weight(&self, _: &FiltersOf, filters: &Arc<Vec<u8>>) -> u64 {
         filters.len() as u64 + 64
     }
 }
@@ -142,9 +146,9 @@ impl SegmentCache {
     /// The bloom filters of a segment's blocks; `load` reads them when they are not there.
     pub(super) fn filters(
         &self,
-        segment: u64,
+        of: FiltersOf,
         load: impl FnOnce() -> Result<Vec<u8>, StorageError>,
     ) -> Result<Arc<Vec<u8>>, StorageError> {
-        self.filters.get_or_insert_with(&segment, || load().map(Arc::new))
+        self.filters.get_or_insert_with(&of, || load().map(Arc::new))
     }
 }

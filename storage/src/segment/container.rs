@@ -24,26 +24,55 @@ const HEAD_BYTES: u64 = 12;
 const ENTRY_BYTES: usize = 24;
 const TAIL_BYTES: usize = 20;
 
+/// The number of the first section of values; those of further attributes follow.
+const VALUE_FILTERS: u32 = 1 << 16;
+
 /// What a section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
 pub(crate) enum Section {
-    Meta = 1,
-    Streams = 2,
-    Runs = 3,
-    Columns = 4,
-    Words = 5,
-    OpenBlocks = 6,
-    Filters = 7,
-    FilterEnds = 8,
-    Patterns = 9,
-    SeriesLabels = 10,
-    SeriesLabelEnds = 11,
-    SeriesTerms = 12,
-    SeriesPostings = 13,
-    SeriesEntries = 14,
-    Exemplars = 15,
-    PatternRuns = 16,
+    Meta,
+    Streams,
+    Runs,
+    Columns,
+    Words,
+    OpenBlocks,
+    Filters,
+    FilterEnds,
+    Patterns,
+    SeriesLabels,
+    SeriesLabelEnds,
+    SeriesTerms,
+    SeriesPostings,
+    SeriesEntries,
+    Exemplars,
+    PatternRuns,
+    /// Of an attribute, by its number among those that have such filters.
+    ValueFilters(u32),
+}
+
+impl Section {
+    /// Its number in the file.
+    fn kind(self) -> u32 {
+        match self {
+            Self::Meta => 1,
+            Self::Streams => 2,
+            Self::Runs => 3,
+            Self::Columns => 4,
+            Self::Words => 5,
+            Self::OpenBlocks => 6,
+            Self::Filters => 7,
+            Self::FilterEnds => 8,
+            Self::Patterns => 9,
+            Self::SeriesLabels => 10,
+            Self::SeriesLabelEnds => 11,
+            Self::SeriesTerms => 12,
+            Self::SeriesPostings => 13,
+            Self::SeriesEntries => 14,
+            Self::Exemplars => 15,
+            Self::PatternRuns => 16,
+            Self::ValueFilters(attribute) => VALUE_FILTERS.saturating_add(attribute),
+        }
+    }
 }
 
 /// Puts an index file together in memory.
@@ -62,7 +91,7 @@ impl ContainerWriter {
     }
 
     pub(crate) fn add(&mut self, section: Section, content: &[u8]) {
-        self.table.extend_from_slice(&(section as u32).to_le_bytes());
+        self.table.extend_from_slice(&section.kind().to_le_bytes());
         self.table.extend_from_slice(&(self.bytes.len() as u64).to_le_bytes());
         self.table.extend_from_slice(&(content.len() as u64).to_le_bytes());
         self.table.extend_from_slice(&crc32c::crc32c(content).to_le_bytes());
@@ -121,12 +150,12 @@ impl Container {
 
     /// Whether the file has the section.
     pub(crate) fn has(&self, section: Section) -> bool {
-        self.table.iter().any(|entry| entry.0 == section as u32)
+        self.table.iter().any(|entry| entry.0 == section.kind())
     }
 
     /// A section's bytes, checked; empty if the file has none.
     pub(crate) fn read(&self, section: Section) -> Result<Vec<u8>, StorageError> {
-        let Some(&(_, offset, length, crc)) = self.table.iter().find(|e| e.0 == section as u32) else {
+        let Some(&(_, offset, length, crc)) = self.table.iter().find(|e| e.0 == section.kind()) else {
             return Ok(Vec::new());
         };
         let bytes = self.file.read_up_to(offset, length).map_err(|e| StorageError::io("read", &self.path, e))?;

@@ -455,7 +455,8 @@ impl Segment {
     /// # Errors
     /// `Io` or `Corrupt`, with the first thing that is wrong.
     pub fn verify(&self) -> Result<(), StorageError> {
-        for section in [Section::Words, Section::Filters] {
+        let values = self.specs.iter().filter(|spec| spec.in_filters).zip(0..).map(|(_, at)| Section::ValueFilters(at));
+        for section in [Section::Words, Section::Filters, Section::PatternRuns].into_iter().chain(values) {
             self.container.read(section)?;
         }
         let file = &self.parquet_file;
@@ -608,8 +609,27 @@ impl IndexSource for Segment {
     }
 
     fn filters(&self) -> Result<Filters<'_>, StorageError> {
-        let bytes = self.cache.filters(self.meta.id, || self.container.read(Section::Filters))?;
-        Ok(Filters { bytes, ends: &self.filter_ends })
+        let bytes = self.cache.filters((self.meta.id, None), || self.container.read(Section::Filters))?;
+        Ok(Filters { bytes, start: 0, ends: self.filter_ends.as_slice().into() })
+    }
+
+    fn value_filters(&self, key: &str) -> Result<Filters<'_>, StorageError> {
+        let is_key = |spec: &&ColumnSpec| spec.role == Role::Attribute && spec.key == key;
+        let known = (0..).zip(self.specs.iter().filter(|spec| spec.in_filters)).find(|(_, spec)| is_key(spec));
+        // Segments of before have values and tokens in the same filters.
+        let Some((section, number)) = known
+            .map(|(number, _)| (Section::ValueFilters(number), number))
+            .filter(|(section, _)| self.container.has(*section))
+        else {
+            return self.filters();
+        };
+        let bytes = self.cache.filters((self.meta.id, Some(number)), || self.container.read(section))?;
+        let start = 4 * self.filter_ends.len();
+        let ends = bytes.get(..start).unwrap_or_default().chunks_exact(4).map(|end| le_u32(end, 0)).collect::<Vec<_>>();
+        if ends.len() != self.filter_ends.len() {
+            return Err(self.container.damaged(0, format!("the filters of {key} are too short")));
+        }
+        Ok(Filters { bytes, start, ends: ends.into() })
     }
 
     fn damaged(&self, error: &dyn std::fmt::Display) -> StorageError {

@@ -154,8 +154,11 @@ fn write_files(
         let numbers = |list: &[u32]| list.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
         container.add(Section::Words, &pack(&index.words)?);
         container.add(Section::OpenBlocks, &numbers(&index.open_blocks));
-        container.add(Section::FilterEnds, &numbers(&index.filter_ends));
-        container.add(Section::Filters, &index.filters);
+        container.add(Section::FilterEnds, &numbers(&index.tokens.ends));
+        container.add(Section::Filters, &index.tokens.bytes);
+        for (values, attribute) in index.values.iter().zip(0..) {
+            container.add(Section::ValueFilters(attribute), &[numbers(&values.ends), values.bytes.clone()].concat());
+        }
     }
     container.add(Section::Meta, &meta.to_bytes());
     let bytes = container.finish();
@@ -187,8 +190,9 @@ fn write_parquet(
     let schema = Arc::new(Schema::new(fields));
     let properties = ArrowWriterOptions::new().with_properties(properties(&columns.specs, options)?);
     let mut writer = ArrowWriter::try_new_with_options(sink, Arc::clone(&schema), properties)?;
-    let mut index = (rows.rows.len() >= options.index_rows_min as usize).then(|| IndexBuilder::new(BLOCK_ROWS));
     let identifiers: Vec<Identifier<'_>> = columns.specs.iter().filter_map(|s| Identifier::of(s, columns)).collect();
+    let is_indexed = rows.rows.len() >= options.index_rows_min as usize;
+    let mut index = is_indexed.then(|| IndexBuilder::new(BLOCK_ROWS, identifiers.len()));
     let mut start = 0;
     while start < rows.rows.len() {
         let end = rows.rows.len().min(start + PAGE_ROWS);
@@ -196,7 +200,9 @@ fn write_parquet(
         if let Some(index) = &mut index {
             for (at, message) in messages.iter().enumerate() {
                 index.add(message.unwrap_or_default());
-                identifiers.iter().for_each(|identifier| identifier.index(start + at, index));
+                for (number, identifier) in identifiers.iter().enumerate() {
+                    identifier.index(start + at, number, index);
+                }
             }
         }
         let mut arrays: Vec<ArrayRef> =
@@ -228,10 +234,11 @@ impl<'c> Identifier<'c> {
         Some(Self { key: &spec.key, column })
     }
 
-    fn index(&self, row: usize, index: &mut IndexBuilder) {
+    fn index(&self, row: usize, number: usize, index: &mut IndexBuilder) {
+        let this = (number, self.key);
         match self.column {
-            IdentifierColumn::Text(array) if array.is_valid(row) => index.value(self.key, array.value(row).as_bytes()),
-            IdentifierColumn::Hex(array) if array.is_valid(row) => index.value(self.key, array.value(row)),
+            IdentifierColumn::Text(array) if array.is_valid(row) => index.value(this, array.value(row).as_bytes()),
+            IdentifierColumn::Hex(array) if array.is_valid(row) => index.value(this, array.value(row)),
             _ => {}
         }
     }
