@@ -281,6 +281,10 @@ impl<'p> Plan<'p> {
                     None if self.lines.is_empty() => {}
                     None => open = std::mem::take(&mut whole),
                     Some(decided) => {
+                        let rows = |run: &usize| u64::from(runs[*run].rows.end - runs[*run].rows.start);
+                        // Runs with open rows are read, and counted then.
+                        let of_patterns = whole.iter().filter(|run| decided.open[**run] == 0).map(rows).sum();
+                        Counters::add(&context.counters.rows_decided, of_patterns);
                         open = whole.clone();
                         open.retain(|run| decided.open[*run] > 0);
                         whole.retain(|run| decided.passing[*run] > 0);
@@ -288,12 +292,6 @@ impl<'p> Plan<'p> {
                 }
             } else {
                 open = std::mem::take(&mut whole);
-            }
-            if let Some(decided) = &decided {
-                Counters::add(
-                    &context.counters.rows_decided,
-                    whole.iter().map(|run| u64::from(decided.passing[*run])).sum(),
-                );
             }
             counted.extend(
                 chunked(neighbours(&whole)).into_iter().map(|runs| Work::Runs(part.clone(), runs, decided.clone())),

@@ -28,6 +28,8 @@ pub struct SegmentCache {
     series: Arc<Cache<u64, Arc<SeriesIndex>, Bytes>>,
     /// By segment and place in its Parquet file.
     pages: Arc<Cache<(u64, u64), Arc<Page>, Bytes>>,
+    /// Places of pages that were read and not kept.
+    read_once: Arc<Cache<(u64, u64), ()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -89,12 +91,22 @@ impl SegmentCache {
             pattern_runs: Arc::new(Cache::with_weighter(ENTRIES, patterns_max, Bytes)),
             series: Arc::new(Cache::with_weighter(SERIES_ENTRIES, series_max, Bytes)),
             pages: Arc::new(Cache::with_weighter(ENTRIES, pages_max, Bytes)),
+            read_once: Arc::new(Cache::new(ENTRIES)),
         }
     }
 
     /// A page of a segment's Parquet file, if it was kept.
     pub(super) fn page(&self, place: (u64, u64)) -> Option<Page> {
         self.pages.get(&place).map(|page| page.as_ref().clone())
+    }
+
+    /// Whether a page was read not long ago; from now on it was.
+    pub(super) fn was_read(&self, place: (u64, u64)) -> bool {
+        let was_read = self.read_once.get(&place).is_some();
+        if !was_read {
+            self.read_once.insert(place, ());
+        }
+        was_read
     }
 
     /// Whether a page is kept.
@@ -150,5 +162,17 @@ impl SegmentCache {
         load: impl FnOnce() -> Result<Vec<u8>, StorageError>,
     ) -> Result<Arc<Vec<u8>>, StorageError> {
         self.filters.get_or_insert_with(&of, || load().map(Arc::new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_is_read_again_is_known() {
+        let cache = SegmentCache::new(1 << 20);
+        let read: Vec<bool> = [(1, 5), (1, 5), (2, 5)].into_iter().map(|place| cache.was_read(place)).collect();
+        assert_eq!(read, [false, true, false]);
     }
 }

@@ -1,7 +1,7 @@
 //! Pages of a segment's Parquet file, as the reader takes them: unpacked ones are kept for the next who reads them.
 //!
-//! Dictionaries are kept always, data pages for reads of few rows: a scan of everything would only push out what others
-//! come back for.
+//! Dictionaries are kept always, data pages for reads of few rows, or when they are read again: a scan of everything would
+//! only push out what others come back for.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,6 +16,11 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use super::cache::SegmentCache;
 use super::parquet_file::Chunks;
 
+/// Pages are kept if at most one row in so many is read.
+const KEEP_ONE_IN: u64 = 32;
+/// Pages that are read again are, if it is one in so many.
+const KEEP_AGAIN_ONE_IN: u64 = 4;
+
 /// Where the pages of one read come from.
 #[derive(Debug, Clone)]
 pub(super) struct Pages {
@@ -23,8 +28,27 @@ pub(super) struct Pages {
     pub(super) chunks: Arc<Chunks>,
     pub(super) metadata: Arc<ParquetMetaData>,
     pub(super) cache: SegmentCache,
-    /// Keep data pages, not dictionaries alone.
-    pub(super) keep: bool,
+    pub(super) keep: Keep,
+}
+
+/// Which data pages are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    None,
+    /// Those that were read not long ago.
+    ReadAgain,
+    All,
+}
+
+impl Keep {
+    /// For a read of `rows` of a file of `all` rows.
+    pub(super) fn of(rows: u64, all: u64) -> Self {
+        match () {
+            () if rows * KEEP_ONE_IN <= all => Self::All,
+            () if rows * KEEP_AGAIN_ONE_IN <= all => Self::ReadAgain,
+            () => Self::None,
+        }
+    }
 }
 
 impl Pages {
@@ -221,7 +245,13 @@ impl PageReader for ChunkPages {
             None => {
                 let page = self.read(dictionary.is_some())?;
                 let pages = &self.chunk.pages;
-                if let Some(page) = page.as_ref().filter(|_| pages.keep || dictionary.is_some()) {
+                let keep = dictionary.is_some()
+                    || match pages.keep {
+                        Keep::None => false,
+                        Keep::ReadAgain => pages.cache.was_read(key),
+                        Keep::All => true,
+                    };
+                if let Some(page) = page.as_ref().filter(|_| keep) {
                     pages.cache.keep_page(key, page);
                 }
                 page

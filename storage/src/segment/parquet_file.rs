@@ -20,16 +20,13 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::cache::SegmentCache;
 use super::columns::{ColumnKind, ColumnSpec, Role};
-use super::pages::Pages;
+use super::pages::{Keep, Pages};
 use crate::disk::DiskFile;
 use crate::error::StorageError;
 use crate::ranges::rows_in;
 
 /// Read ahead of a stream of small reads (page headers).
 const READ_AHEAD_BYTES: usize = 16 << 10;
-
-/// Pages are kept if at most one row in so many is read.
-const KEEP_ONE_IN: u64 = 4;
 
 /// An open Parquet file with its footer.
 #[derive(Debug)]
@@ -93,7 +90,7 @@ impl ParquetFile {
             chunks: Arc::clone(&self.chunks),
             metadata: Arc::clone(metadata),
             cache: cache.clone(),
-            keep: rows * KEEP_ONE_IN <= u64::try_from(self.row_count()).unwrap_or_default(),
+            keep: Keep::of(rows, u64::try_from(self.row_count()).unwrap_or_default()),
         };
         pages.announce(ranges, |leaf| mask.leaf_included(leaf));
         let levels = parquet_to_arrow_field_levels(file_schema, mask, Some(schema.fields()));
