@@ -2,13 +2,13 @@
 # Installs what the tests need: test-packages.sh PYTHON_ENV_FOLDER
 set -euo pipefail
 python_env=$1
+sudo=""
+[ "$(id -u)" = 0 ] || sudo=sudo
 missing=()
 for package in python3-venv curl e2fsprogs; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
-  sudo=""
-  [ "$(id -u)" = 0 ] || sudo=sudo
   $sudo apt-get update -qq
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
@@ -24,3 +24,9 @@ for package in prometheus prometheus-alertmanager; do
   touch "$debian/$package"
 done
 rm -rf "$debian/download"
+# Alertmanager reads its templates from this place alone.
+templates=/usr/share/prometheus/alertmanager
+if [ ! -e "$templates/default.tmpl" ]; then
+  $sudo mkdir -p "$templates"
+  $sudo cp "$debian$templates"/*.tmpl "$templates"
+fi
