@@ -18,6 +18,18 @@ fn rows(segment: &Segment, ranges: &[Range<u32>], projection: &Projection) -> us
     segment.read(ranges, projection).unwrap().map(|rows| rows.unwrap().timestamp.len()).sum()
 }
 
+/// All columns that answer a query.
+fn everything() -> Projection {
+    Projection {
+        run_times: false,
+        observed: true,
+        level: true,
+        message: true,
+        pattern: false,
+        attributes: AttributeSelection::All,
+    }
+}
+
 fn scan(c: &mut Criterion) {
     let (_folder, _, segment) = segment(BATCHES);
     let whole = 0..segment.row_count();
@@ -35,17 +47,7 @@ fn scan(c: &mut Criterion) {
         ("http_method", keys(&["http_method"])),
         ("duration_ms", keys(&["duration_ms"])),
         ("trace_id", keys(&["trace_id"])),
-        (
-            "everything",
-            Projection {
-                run_times: false,
-                observed: true,
-                level: true,
-                message: true,
-                pattern: false,
-                attributes: AttributeSelection::All,
-            },
-        ),
+        ("everything", everything()),
     ] {
         group.bench_function(name, |b| {
             b.iter(|| assert_eq!(rows(&segment, std::slice::from_ref(&whole), &projection), 100_000));
@@ -63,14 +65,7 @@ fn look_up(c: &mut Criterion) {
     let trace = arrow::array::AsArray::as_fixed_size_binary(&first.attributes[0].1).value(777);
     let text: String = trace.iter().map(|byte| format!("{byte:02x}")).collect();
     let predicate = Predicate { attributes: vec![("trace_id".into(), vec![text])], ..Predicate::default() };
-    let everything = Projection {
-        run_times: false,
-        observed: true,
-        level: true,
-        message: true,
-        pattern: false,
-        attributes: AttributeSelection::All,
-    };
+    let everything = everything();
     c.bench_function("one trace id of 100,000: prune, then read trace ids of the blocks that are left", |b| {
         b.iter(|| rows(&segment, &segment.prune(&predicate).unwrap().0, &projection));
     });
