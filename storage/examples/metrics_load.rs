@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use storage::metrics::{LabelMatcher, MetricBatch, Samples, Wanted};
 use storage::{RealDisk, Store, StoreConfig, SystemClock, Tenant};
 
-#[path = "../benches/samples/mod.rs"]
+#[path = "../../benches/storage/samples/mod.rs"]
 mod samples;
 
 fn argument(at: usize, default: usize) -> usize {

@@ -7,7 +7,7 @@ use crate::harness::files_below;
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = Vec::new();
-    for folder in ["src", "ingest", "storage", "query", "tests"] {
+    for folder in ["src", "ingest", "storage", "query", "benches", "tests"] {
         for path in files_below(&root.join(folder)) {
             let name = path.strip_prefix(root).expect("below the root").display().to_string();
             if name.ends_with(".rs") && !name.contains("/target/") {
