@@ -85,6 +85,8 @@ impl Accumulator {
         let stride = stride(self.steps);
         if let Kept::Totals { values, present } = &mut self.kept {
             let base = group as usize * stride;
+            // Where lines are counted a line's own value is nothing: `absent_over_time` may unwrap one.
+            let value = if present.is_some() { value } else { lines };
             add(values, base, stride, (first, last), value);
             if let Some(present) = present {
                 add(present, base, stride, (first, last), lines);

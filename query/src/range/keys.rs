@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn equal_series_have_equal_keys() {
         let stream = Labels::new([("app", "web")]);
-        let pipeline = Pipeline::new(&[Stage::Logfmt(Logfmt::default())]).unwrap();
+        let pipeline = Pipeline::new(&[Stage::Logfmt(Logfmt { keep_empty: true, ..Logfmt::default() })]).unwrap();
         let key = |line: &str, by: &GroupBy| {
             let mut row = Row::new(&NoMetadata);
             row.start(0, &stream, 0, line);
@@ -101,6 +101,7 @@ mod tests {
         assert_eq!(key("a=1 b=2", &GroupBy::All), key("b=2 a=1", &GroupBy::All));
         assert_ne!(key("a=1 b=2", &GroupBy::All), key("a=1", &GroupBy::All));
         let without = GroupBy::Without(vec!["a".to_owned()]);
+        assert_eq!(key("a=1 b=2", &without), key("c= a=2 b=2", &without));
         assert_eq!(key("a=1 b=2", &without), key("a=2 b=2", &without));
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::printf::{sprint, sprintf, sprintln};
 use super::signature::Kind::{Any, Text};
 use super::signature::{Arguments, Signature};
-use super::strings;
+use super::strings::{self, text_of};
 use super::value::Value;
 
 type Labels = BTreeMap<String, String>;
@@ -116,9 +116,7 @@ fn slice(values: &[Value]) -> Result<Value, String> {
         return Err(format!("invalid slice index: {start} > {end}"));
     }
     Ok(match value {
-        Value::Text(text) => {
-            Value::text(String::from_utf8_lossy(text.as_bytes().get(start..end).unwrap_or_default()).into_owned())
-        }
+        Value::Text(text) => Value::text(text_of(text.as_bytes().get(start..end).unwrap_or_default())),
         Value::List(list) => Value::List(Rc::new(list.get(start..end).unwrap_or_default().to_vec())),
         _ => Value::Nil,
     })

@@ -40,10 +40,20 @@ pub(super) fn title_words(text: &str) -> String {
     out
 }
 
-/// Bytes `start..end` of a text, with a letter that is cut in two replaced.
+/// Bytes as text, as Go shows them: U+FFFD for each byte that is not UTF-8, not for each letter that is cut in two.
+pub(super) fn text_of(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    text
+}
+
+/// Bytes `start..end` of a text.
 fn bytes(text: &str, start: usize, end: usize) -> Result<String, String> {
     match text.as_bytes().get(start..end) {
-        Some(part) => Ok(String::from_utf8_lossy(part).into_owned()),
+        Some(part) => Ok(text_of(part)),
         None if end > text.len() => {
             Err(format!("runtime error: slice bounds out of range [:{end}] with length {}", text.len()))
         }
@@ -159,7 +169,7 @@ pub(super) fn url_decode(text: &str) -> Result<String, String> {
             other => out.push(other),
         }
     }
-    Ok(String::from_utf8_lossy(&out).into_owned())
+    Ok(text_of(&out))
 }
 
 pub(super) fn base64_encode(text: &str) -> String {
@@ -174,7 +184,7 @@ pub(super) fn base64_decode(text: &str) -> String {
         padded.push_str(if rest == 2 { "==" } else { "=" });
     }
     match STANDARD.decode(&padded) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Ok(bytes) => text_of(&bytes),
         Err(base64::DecodeError::InvalidByte(at, _)) => format!("illegal base64 data at input byte {at}"),
         Err(_) => format!("illegal base64 data at input byte {}", padded.len()),
     }

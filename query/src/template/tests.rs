@@ -113,6 +113,11 @@ fn text_functions() {
         "{{trunc 3 .b}}|{{trunc -5 .b}}|{{trunc 99 .b}}|{{substr 4 7 .b}}|{{substr 4 -1 .b}}|{{substr -1 3 .b}}",
         "two|words|two words|wor|words|two",
     );
+    // Each byte of a letter that is cut in two is one that Go cannot show.
+    check(
+        "{{trunc 2 \"日\"}}|{{substr 1 3 \"日\"}}|{{slice \"a日\" 0 2}}",
+        "\u{FFFD}\u{FFFD}|\u{FFFD}\u{FFFD}|a\u{FFFD}",
+    );
     check(
         "{{alignLeft 3 .u}}|{{alignLeft 5 .u}}|{{alignRight 2 .u}}|{{alignRight 5 .u}}|",
         "é日本|é日本  |日本|  é日本|",

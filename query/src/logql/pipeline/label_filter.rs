@@ -57,7 +57,9 @@ impl Condition {
             Self::Duration(comparison) => compare(row, comparison, parse_go_duration),
             Self::Bytes(comparison) => compare(row, comparison, parse_bytes),
             Self::Ip { name, negated, pattern } => {
-                row.error().is_some() || row.get(name).is_some_and(|value| pattern.is_in(&value) != *negated)
+                // Loki looks at what a parser finds before the line's error is known.
+                (row.error().is_some() && !row.was_made(name))
+                    || row.get(name).is_some_and(|value| pattern.is_in(&value) != *negated)
             }
         }
     }

@@ -322,7 +322,8 @@ impl<'a> Row<'a> {
                 }
             }
             GroupBy::Without(names) => self.each(|_, name, value| {
-                if !names.iter().any(|n| n == name) && name != ERROR_DETAILS_LABEL {
+                // As in Loki, a label that is left over by `without` is gone if it is empty.
+                if !names.iter().any(|n| n == name) && name != ERROR_DETAILS_LABEL && !value.is_empty() {
                     visit(name, value);
                 }
             }),

@@ -141,6 +141,13 @@ fn label_filters() {
     check(r#"| logfmt | a !~ "y""#, "a=yz", "a=yz [a=yz]");
     check(r#"| logfmt | a = ip("10.0.0.0/8")"#, "a=10.0.0.1", "a=10.0.0.1 [a=10.0.0.1]");
     check(r#"| logfmt | a != ip("10.0.0.0/8")"#, "a=10.0.0.1", "-");
+    // What was found before the error counts; what was not found then passes.
+    check(r#"| logfmt --strict | a = ip("10.0.0.0/8") | keep a"#, "a=11.0.0.1 b=c=d", "-");
+    check(
+        r#"| logfmt --strict a | z = ip("10.0.0.0/8") | drop __error_details__"#,
+        "a=11.0.0.1 b=c=d",
+        "a=11.0.0.1 b=c=d [__error__=LogfmtParserErr a=11.0.0.1]",
+    );
     check(r#"| trace_id = "t1" | app = "web" | app_extracted = "meta""#, "x", "x []");
     check(r#"| json | __error__ = """#, "no", "-");
     check(r#"| json | __error__ != """#, r#"{"a":1}"#, "-");

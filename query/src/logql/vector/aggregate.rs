@@ -17,8 +17,11 @@ pub(crate) fn aggregate(vector: &VectorAggregation, series: &[Series], steps: u3
 
 fn grouped(grouping: Option<&Grouping>, labels: &Labels) -> Labels {
     let Some(grouping) = grouping else { return Labels::default() };
-    let kept = |name: &str| grouping.labels.iter().any(|l| l == name) != grouping.without;
-    Labels::new(labels.iter().filter(|(name, _)| kept(name)))
+    let named = |name: &str| grouping.labels.iter().any(|l| l == name);
+    match grouping.without {
+        true => Labels::of_sorted(labels.iter().filter(|(name, value)| !named(name) && !value.is_empty())),
+        false => Labels::of_sorted(labels.iter().filter(|(name, _)| named(name))),
+    }
 }
 
 /// Numbers the groups in the order of their first series: the group of each series, and their labels.

@@ -66,6 +66,7 @@ fn aggregations() {
     check("sum(a)", ": 111 202 33");
     check("sum by (x) (a)", "x=1: 11 2 33 | x=2: 100 200 _");
     check("sum without (x) (a)", "y=1: 101 202 3 | y=2: 10 _ 30");
+    check(r#"sum without (y) (label_replace(a, "x", "", "x", ".*"))"#, ": 111 202 33");
     check("count(a)", ": 3 2 2");
     check("avg by (x) (a)", "x=1: 5.5 2 16.5 | x=2: 100 200 _");
     check("min(a)", ": 1 2 3");
