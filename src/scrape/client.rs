@@ -5,9 +5,11 @@
 
 use std::error::Error;
 use std::io::Read as _;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT};
+use axum::http::uri::Scheme;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -20,10 +22,11 @@ use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilde
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::sync::Mutex;
 
-use super::config::{Authorization, HttpSettings};
+use super::config::{Authorization, HttpSettings, TlsSettings};
 use super::tls;
 
 type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -41,6 +44,8 @@ pub(crate) struct HttpClient {
     settings: HttpSettings,
     /// The connections, and when the files changed that they were made with.
     pool: Mutex<Option<(Vec<Option<SystemTime>>, Pool)>>,
+    /// The connections without TLS, if nothing is set of it: the machine's certificates are not read for them.
+    plain: OnceLock<Pool>,
 }
 
 /// What is asked for.
@@ -113,7 +118,7 @@ impl From<String> for AskError {
 impl HttpClient {
     /// A client; it connects, and reads files, when it is used.
     pub(crate) fn new(settings: HttpSettings) -> Self {
-        Self { settings, pool: Mutex::new(None) }
+        Self { settings, pool: Mutex::new(None), plain: OnceLock::new() }
     }
 
     /// Asks for a URL and reads the whole answer, which must be a 200.
@@ -135,9 +140,9 @@ impl HttpClient {
     }
 
     async fn send_in_time(&self, told: &Told<'_>) -> Result<Reply, String> {
-        let pool = self.pool().await?;
         let mut request = Request::new(Full::new(told.body.clone()));
         *request.uri_mut() = told.url.parse().map_err(|_| "this is no URL".to_owned())?;
+        let pool = self.pool(request.uri()).await?;
         *request.method_mut() = told.method.clone();
         let asked =
             Asked { url: "", headers: &[], gzip: false, body_bytes_max: REPLY_BYTES_MAX as u64, timeout: told.timeout };
@@ -166,11 +171,11 @@ impl HttpClient {
     }
 
     async fn get_in_time(&self, asked: &Asked<'_>) -> Result<Answer, AskError> {
-        let pool = self.pool().await?;
         let mut url = url::Url::parse(asked.url).map_err(|error| format!("{:?} is no URL: {error}", asked.url))?;
         let home = url.origin();
         for _ in 0..=REDIRECTS_MAX {
             let uri: Uri = url.as_str().parse().map_err(|error| format!("{:?} is no URL: {error}", asked.url))?;
+            let pool = self.pool(&uri).await?;
             let mut request = Request::new(Full::default());
             *request.uri_mut() = uri;
             // Whoever is named by a redirect is not told who asks.
@@ -220,7 +225,14 @@ impl HttpClient {
         Ok(headers)
     }
 
-    async fn pool(&self) -> Result<Pool, String> {
+    async fn pool(&self, uri: &Uri) -> Result<Pool, String> {
+        if uri.scheme() == Some(&Scheme::HTTP) && self.settings.tls == TlsSettings::default() {
+            if let Some(pool) = self.plain.get() {
+                return Ok(pool.clone());
+            }
+            let new = self.connect(tls::trusts_nobody()?)?;
+            return Ok(self.plain.get_or_init(|| new).clone());
+        }
         let changed = tls::changed(&self.settings.tls).await;
         let mut pool = self.pool.lock().await;
         if let Some((made_with, pool)) = pool.as_ref()
@@ -228,13 +240,13 @@ impl HttpClient {
         {
             return Ok(pool.clone());
         }
-        let new = self.connect().await.map_err(|why| format!("tls_config: {why}"))?;
+        let config = tls::client_config(&self.settings.tls).await;
+        let new = config.and_then(|config| self.connect(config)).map_err(|why| format!("tls_config: {why}"))?;
         *pool = Some((changed, new.clone()));
         Ok(new)
     }
 
-    async fn connect(&self) -> Result<Pool, String> {
-        let config = tls::client_config(&self.settings.tls).await?;
+    fn connect(&self, config: ClientConfig) -> Result<Pool, String> {
         let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
         let builder = match &self.settings.tls.server_name {
             Some(name) => {

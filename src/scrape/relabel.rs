@@ -186,7 +186,7 @@ impl Rule {
         if !template.contains('$') {
             return self.regex.is_match(text).then_some(Cow::Borrowed(template));
         }
-        let captures = self.regex.regex().captures(text.as_bytes())?;
+        let captures = self.regex.captures(text)?;
         let mut filled = String::with_capacity(template.len() + text.len());
         let mut rest = template;
         while let Some((before, after)) = rest.split_once('$') {

@@ -56,6 +56,16 @@ pub(super) async fn client_config(settings: &TlsSettings) -> Result<ClientConfig
     builder.with_client_auth_cert(chain, key).map_err(|error| format!("client certificate and key: {error}"))
 }
 
+/// For connections that never speak TLS: it would trust no certificate.
+///
+/// # Errors
+/// Never, with the protocol versions that are built in.
+pub(super) fn trusts_nobody() -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 async fn roots(ca: Option<&Source>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     if let Some(ca) = ca {
