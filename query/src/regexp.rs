@@ -19,9 +19,9 @@
 //! Texts are UTF-8 here, so Go's rules for invalid bytes do not arise.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::{Captures, Regex, RegexBuilder};
 
 /// Why a pattern is refused, in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +65,9 @@ pub fn literal_of(pattern: &str) -> Option<String> {
 /// A regex that must match a whole label value.
 #[derive(Debug, Clone)]
 pub struct AnchoredRegex {
-    regex: Regex,
+    /// What is compiled: at once where that decides, else when somebody asks for it.
+    source: String,
+    compiled: OnceLock<Option<Regex>>,
     /// When the pattern is a plain alternation of texts: these, sorted.
     exact: Option<Arc<[String]>>,
     /// When any text matches that is at least so long: `.*` and `.+`, where `.` is any byte.
@@ -104,7 +106,13 @@ impl AnchoredRegex {
             ".+" if flags == "s" => Some(1),
             _ => None,
         };
-        Ok(Self { regex: build(&format!("^(?{flags}:{translated})$"))?, exact, any_from, prefix })
+        let source = format!("^(?{flags}:{translated})$");
+        let compiled = OnceLock::new();
+        if exact.is_none() && any_from.is_none() {
+            // It is empty as yet.
+            let _ = compiled.set(Some(build(&source)?));
+        }
+        Ok(Self { source, compiled, exact, any_from, prefix })
     }
 
     /// Whether the whole of `text` matches.
@@ -112,13 +120,17 @@ impl AnchoredRegex {
         match (&self.exact, self.any_from) {
             (_, Some(length)) => text.len() >= length,
             (Some(texts), None) => texts.binary_search_by(|t| t.as_str().cmp(text)).is_ok(),
-            (None, None) => self.regex.is_match(text.as_bytes()),
+            (None, None) => self.compiled().is_some_and(|regex| regex.is_match(text.as_bytes())),
         }
     }
 
-    /// The compiled form, for captures.
-    pub fn regex(&self) -> &Regex {
-        &self.regex
+    /// What the groups of the pattern find in `text`, if the whole of it matches.
+    pub fn captures<'t>(&self, text: &'t str) -> Option<Captures<'t>> {
+        self.compiled()?.captures(text.as_bytes())
+    }
+
+    fn compiled(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| build(&self.source).ok()).as_ref()
     }
 
     /// All texts that match, sorted, when the pattern is a plain alternation.

@@ -74,13 +74,13 @@ impl Coder {
         self.scratch.clear();
         for set in [stream.labels(), stream.resource()] {
             for (at, name) in self.names.iter().enumerate() {
-                if let Some(value) = set.get(name) {
-                    self.scratch.extend_from_slice(&(at as u32 + 1).to_le_bytes());
-                    self.scratch.extend_from_slice(&(value.len() as u32).to_le_bytes());
-                    self.scratch.extend_from_slice(value.as_bytes());
+                if let Some(value) = set.get_bytes(name) {
+                    put_length(at + 1, &mut self.scratch);
+                    put_length(value.len(), &mut self.scratch);
+                    self.scratch.extend_from_slice(value);
                 }
             }
-            self.scratch.extend_from_slice(&[0; 4]);
+            put_length(0, &mut self.scratch);
         }
         let (code, is_new) = self.streams.intern(&self.scratch);
         self.combinations += usize::from(is_new);
@@ -128,6 +128,15 @@ impl Coder {
         codes.resize(selected.len(), 0);
         anew
     }
+}
+
+/// Appends a number as LEB128: short, so that what a stream says is, too.
+fn put_length(mut number: usize, bytes: &mut Vec<u8>) {
+    while number >= 0x80 {
+        bytes.push((number & 0x7F) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
 }
 
 impl Slot {

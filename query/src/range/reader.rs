@@ -85,11 +85,10 @@ impl<'p> Reader<'p> {
         match work {
             Work::Runs(part, runs, decided) => self.runs(part, runs, decided.as_deref())?,
             Work::Rows(part, ranges, run_times) => {
-                let projection = Projection { run_times: *run_times, ..self.plan.projection.clone() };
                 if part.verdicts.is_some() {
-                    self.decided_rows(context, part, ranges, &projection)?;
+                    self.decided_rows(context, part, ranges, *run_times)?;
                 } else {
-                    self.read_rows(context, part, ranges, &projection)?;
+                    self.read_rows(context, part, ranges, &self.plan.read_of(*run_times))?;
                 }
             }
         }
@@ -109,14 +108,22 @@ impl<'p> Reader<'p> {
     fn runs(&mut self, part: &Selected, runs: &[Runs], decided: Option<&Decided>) -> Result<(), QueryError> {
         let all = part.part.runs().unwrap_or_default();
         let streams = part.part.streams();
+        // Runs of a stream follow each other.
+        let mut known: Option<(u32, Option<u32>)> = None;
         for at in runs.iter().cloned().flatten() {
             let at = at as usize;
             let run = &all[at];
-            let stream = &streams[run.stream as usize];
-            let view = StreamOnly(stream);
-            let stream_code = self.coder.stream(stream) as usize;
-            let outcome = self.outcome(&view, stream, (stream_code, 0), 0, run.first)?;
-            let Some((group, _)) = outcome.map(|at| self.result(at)) else { continue };
+            let group = match known {
+                Some((stream, group)) if stream == run.stream => group,
+                _ => {
+                    let stream = &streams[run.stream as usize];
+                    let stream_code = self.coder.stream(stream) as usize;
+                    let outcome = self.outcome(&StreamOnly(stream), stream, (stream_code, 0), 0, run.first)?;
+                    outcome.map(|at| self.result(at).0)
+                }
+            };
+            known = Some((run.stream, group));
+            let Some(group) = group else { continue };
             let rows = decided.map_or(run.rows.end - run.rows.start, |decided| decided.passing[at]);
             let lines = f64::from(rows);
             let value = if self.plan.counts_bytes { run.message_bytes as f64 } else { lines };
@@ -150,9 +157,9 @@ impl<'p> Reader<'p> {
         context: &Context<'_>,
         selected: &Selected,
         ranges: &[Range<u32>],
-        projection: &Projection,
+        run_times: bool,
     ) -> Result<(), QueryError> {
-        let first = Projection { message: false, pattern: true, ..projection.clone() };
+        let first = self.plan.read_first(selected, run_times);
         let verdicts = selected.verdicts.as_deref().map_or(&[][..], Vec::as_slice);
         let mut open = Vec::new();
         for rows in selected.part.read(ranges, Some(&selected.wanted), &first)? {
@@ -165,7 +172,7 @@ impl<'p> Reader<'p> {
             self.selected_rows(context, selected, &rows)?;
         }
         if !open.is_empty() {
-            self.read_rows(context, selected, &ranges_of(open), projection)?;
+            self.read_rows(context, selected, &ranges_of(open), &self.plan.read_of(run_times))?;
         }
         Ok(())
     }

@@ -182,11 +182,11 @@ fn replaced(replace: &LabelReplace, series: Vec<Series>) -> Vec<Series> {
 
 fn replaced_labels(replace: &LabelReplace, labels: &Labels) -> Labels {
     let source = labels.get(&replace.source).unwrap_or_default();
-    let Some(captures) = replace.compiled.regex().captures(source.as_bytes()) else { return labels.clone() };
+    let Some(captures) = replace.compiled.captures(source) else { return labels.clone() };
     let mut text = Vec::new();
     captures.expand(replace.replacement.as_bytes(), &mut text);
     let text = String::from_utf8_lossy(&text);
-    let others = labels.iter().filter(|(name, _)| *name != replace.target);
+    let others = labels.iter().filter(|(name, value)| *name != replace.target && !value.is_empty());
     let target = (!text.is_empty()).then_some((replace.target.as_str(), &*text));
     Labels::new(others.chain(target))
 }

@@ -42,7 +42,7 @@ impl Evaluator<'_> {
 
 /// The replacement with the groups of the match in it; `None` without a match.
 fn replaced(regex: &AnchoredRegex, value: &str, replacement: &str) -> Option<String> {
-    let captures = regex.regex().captures(value.as_bytes())?;
+    let captures = regex.captures(value)?;
     let mut text = Vec::new();
     captures.expand(replacement.as_bytes(), &mut text);
     Some(String::from_utf8_lossy(&text).into_owned())
