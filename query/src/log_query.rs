@@ -172,6 +172,9 @@ pub(crate) fn rows(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery)
     Ok(found.into_iter().flatten().collect())
 }
 
+/// Rows of a part, which is given by its number.
+type Piece = (u32, Vec<Range<u32>>);
+
 /// The first pass: which rows.
 fn find(
     context: &Context<'_>,
@@ -194,16 +197,20 @@ fn find(
                 true => ends_of_runs(part, query, limit),
                 false => part.ranges.clone(),
             };
+            part.part.announce_open();
             rows += ranges.iter().map(|r| u64::from(r.end - r.start)).sum::<u64>().max(1);
             work.extend(pieces(&ranges, PIECE_ROWS).into_iter().map(|piece| (at as u32, piece)));
             at += 1;
         }
-        for_each(
-            context.pool,
-            &work,
-            || (),
-            |(), (part, ranges)| find_in(context, query, &filters, *part, &selected[*part as usize], ranges, &top),
-        )?;
+        let numbered: Vec<(usize, &Piece)> = work.iter().enumerate().collect();
+        let one = |(): &mut (), (item, (part, ranges)): &(usize, &Piece)| {
+            if let Some((part, ranges)) = work.get(item + context.pool.current_num_threads()) {
+                let part = &selected[*part as usize];
+                part.part.announce_read(ranges, &filters.read_first(part));
+            }
+            find_in(context, query, &filters, *part, &selected[*part as usize], ranges, &top)
+        };
+        for_each(context.pool, &numbered, || (), one)?;
         wave_rows *= 2;
     }
     let top = top.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -230,6 +237,14 @@ impl<'p> Filters<'p> {
         };
         Self { pipeline, projection, none: !lines && !labels, labels }
     }
+
+    /// Which columns are read first.
+    fn read_first(&self, part: &Selected) -> Projection {
+        match part.verdicts {
+            Some(_) => Projection { pattern: true, ..Projection::default() },
+            None => self.projection.clone(),
+        }
+    }
 }
 
 fn find_in(
@@ -244,11 +259,7 @@ fn find_in(
     let mut hits: Vec<Found> = Vec::new();
     let mut open: Vec<u32> = Vec::new();
     let decided = part.verdicts.as_ref();
-    let projection = match decided {
-        Some(_) => Projection { pattern: true, ..Projection::default() },
-        None => filters.projection.clone(),
-    };
-    for rows in part.part.read(ranges, Some(&part.wanted), &projection)? {
+    for rows in part.part.read(ranges, Some(&part.wanted), &filters.read_first(part))? {
         let rows = rows?;
         context.look_at(&rows)?;
         let bar = top.lock().unwrap_or_else(PoisonError::into_inner).bar();
@@ -376,7 +387,7 @@ fn read_whole(
     for found in found {
         by_part.entry(found.part).or_default().push(found.row);
     }
-    let mut work: Vec<(u32, Vec<Range<u32>>)> = Vec::new();
+    let mut work: Vec<Piece> = Vec::new();
     for (part, mut rows) in by_part {
         rows.sort_unstable();
         work.extend(spans(ranges_of(rows)).into_iter().map(|ranges| (part, ranges)));

@@ -67,7 +67,10 @@ impl<'r> Column<'r> {
         let text = |text: &str| values.iter().any(|value| value == text);
         match self {
             Self::Dictionary { keys, values: words } => {
-                let wanted: Vec<bool> = words.iter().map(|word| word.is_some_and(text)).collect();
+                let mut wanted = vec![false; words.len()];
+                for value in values {
+                    rows_equal(words, value).into_iter().for_each(|word| wanted[word as usize] = true);
+                }
                 selected.retain(|&at| {
                     let at = at as usize;
                     keys.is_valid(at) && wanted.get(keys.value(at) as usize) == Some(&true)

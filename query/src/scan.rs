@@ -20,6 +20,8 @@ use crate::stats::Counters;
 
 /// So many parts are pruned by one thread where time and streams alone decide.
 const PARTS_IN_TURN: usize = 64;
+/// The disk is told so many parts ahead what will be read.
+pub(crate) const PARTS_AHEAD: usize = 16;
 /// Patterns are asked where at most one row in so many is left open by them.
 const OPEN_ONE_IN: u64 = 20;
 
@@ -71,54 +73,90 @@ pub(crate) fn select(
     time: &TimeRange,
     by_patterns: bool,
 ) -> Result<Vec<Selected>, QueryError> {
+    let has_patterns = by_patterns && matches!(log.stages.first(), Some(Stage::LineFilter(_)));
     let numbered: Vec<(usize, &Part)> = snapshot.parts.iter().enumerate().collect();
-    let one = |found: &mut Vec<(usize, Selected)>, (number, part): &(usize, &Part)| {
+    let candidate = |found: &mut Vec<(usize, Candidate)>, (number, part): &(usize, &Part)| {
         context.budget.check()?;
-        if let Some(mut selected) = select_part(part, log, time, context.counters)? {
-            if by_patterns {
-                selected.verdicts = verdicts(log, part)?.map(Arc::new);
+        found.extend(Candidate::of(part, log, time, context.counters).map(|candidate| (*number, candidate)));
+        Ok(())
+    };
+    let candidates = in_order(match numbered.len() <= PARTS_IN_TURN {
+        true => in_turn(&numbered, Vec::new, candidate)?,
+        false => for_each(context.pool, &numbered, Vec::new, candidate)?,
+    });
+    let announce = |candidate: &Candidate| {
+        candidate.part.announce_prune(&candidate.predicate);
+        if has_patterns {
+            candidate.part.announce_patterns();
+        }
+    };
+    candidates.iter().take(PARTS_AHEAD).for_each(announce);
+    let numbered: Vec<(usize, &Candidate)> = candidates.iter().enumerate().collect();
+    let prune = |found: &mut Vec<(usize, Selected)>, (number, one): &(usize, &Candidate)| {
+        context.budget.check()?;
+        candidates.get(number + PARTS_AHEAD).iter().for_each(|next| announce(next));
+        if let Some(mut selected) = one.prune(context.counters)? {
+            if has_patterns {
+                selected.verdicts = verdicts(log, &selected.part)?.map(Arc::new);
             }
             found.push((*number, selected));
         }
         Ok(())
     };
-    let found = match log.stages.is_empty() && numbered.len() <= PARTS_IN_TURN {
-        true => in_turn(&numbered, Vec::new, one)?,
-        false => for_each(context.pool, &numbered, Vec::new, one)?,
-    };
-    let mut found: Vec<(usize, Selected)> = found.into_iter().flatten().collect();
-    found.sort_unstable_by_key(|(number, _)| *number);
-    Ok(found.into_iter().map(|(_, selected)| selected).collect())
+    Ok(in_order(match log.stages.is_empty() && numbered.len() <= PARTS_IN_TURN {
+        true => in_turn(&numbered, Vec::new, prune)?,
+        false => for_each(context.pool, &numbered, Vec::new, prune)?,
+    }))
 }
 
-fn select_part(
-    part: &Part,
-    log: &LogExpr,
-    time: &TimeRange,
-    counters: &Counters,
-) -> Result<Option<Selected>, StorageError> {
-    Counters::add(&counters.parts, 1);
-    let wanted = wanted_streams(part.streams(), &log.matchers);
-    let (mut ranges, mut equalities) = (Vec::new(), Vec::new());
-    if wanted.contains(&true) {
-        equalities = self::equalities(log, part, &wanted);
+/// What several threads found, by number.
+fn in_order<T>(found: Vec<Vec<(usize, T)>>) -> Vec<T> {
+    let mut found: Vec<(usize, T)> = found.into_iter().flatten().collect();
+    found.sort_unstable_by_key(|(number, _)| *number);
+    found.into_iter().map(|(_, one)| one).collect()
+}
+
+/// A part some of whose streams are wanted.
+struct Candidate {
+    part: Part,
+    predicate: Predicate,
+}
+
+impl Candidate {
+    fn of(part: &Part, log: &LogExpr, time: &TimeRange, counters: &Counters) -> Option<Self> {
+        Counters::add(&counters.parts, 1);
+        let in_time = part.time_bounds().is_some_and(|(first, last)| first < time.end && last >= time.start);
+        let wanted = if in_time { wanted_streams(part.streams(), &log.matchers) } else { Vec::new() };
+        if !wanted.contains(&true) {
+            Counters::add(&counters.parts_pruned, 1);
+            return None;
+        }
         let predicate = Predicate {
             time: Some(time.clone()),
             message: needles(log, part),
-            attributes: equalities.clone(),
-            streams: Some(wanted.clone()),
+            attributes: equalities(log, part, &wanted),
+            streams: Some(wanted),
         };
-        let (pruned, left) = part.prune_counted(&predicate)?;
-        ranges = pruned;
+        Some(Self { part: part.clone(), predicate })
+    }
+
+    fn prune(&self, counters: &Counters) -> Result<Option<Selected>, StorageError> {
+        let (ranges, left) = self.part.prune_counted(&self.predicate)?;
         Counters::add(&counters.rows_in_time, left.in_time);
         Counters::add(&counters.rows_with_values, left.with_values);
+        if ranges.is_empty() {
+            Counters::add(&counters.parts_pruned, 1);
+            return Ok(None);
+        }
+        Counters::add(&counters.rows_considered, ranges.iter().map(|r| u64::from(r.end - r.start)).sum());
+        Ok(Some(Selected {
+            part: self.part.clone(),
+            wanted: self.predicate.streams.clone().unwrap_or_default(),
+            ranges,
+            verdicts: None,
+            equalities: self.predicate.attributes.clone(),
+        }))
     }
-    if ranges.is_empty() {
-        Counters::add(&counters.parts_pruned, 1);
-        return Ok(None);
-    }
-    Counters::add(&counters.rows_considered, ranges.iter().map(|r| u64::from(r.end - r.start)).sum());
-    Ok(Some(Selected { part: part.clone(), wanted, ranges, verdicts: None, equalities }))
 }
 
 /// What the part's patterns say about the leading line filters, where they decide most rows.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 #[cfg(test)]
 pub(crate) use faulty::Random;
-pub use faulty::{Fault, FaultyDisk};
+pub use faulty::{Asked, Fault, FaultyDisk};
 use rustix::fs::Advice;
 
 use crate::error::StorageError;

@@ -29,7 +29,7 @@ pub use batch::{Level, LogBatch, LogBatchBuilder, NOT_OBSERVED, Stream, StreamId
 pub use catalog::{Deletion, DeletionOrder, Document, DocumentChange};
 pub use clock::{Clock, SettableClock, SystemClock};
 pub use compact::Downsampling;
-pub use disk::{Disk, DiskFile, Fault, FaultyDisk, RealDisk};
+pub use disk::{Asked, Disk, DiskFile, Fault, FaultyDisk, RealDisk};
 pub use error::StorageError;
 pub use labels::Labels;
 pub use ranges::within as rows_within;

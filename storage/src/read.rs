@@ -260,6 +260,34 @@ impl Part {
         }
     }
 
+    /// Tells the disk what of the index [`Self::prune`] will look at, so that it comes while other parts are pruned.
+    pub fn announce_prune(&self, predicate: &Predicate) {
+        if let Self::Segment(segment) = self {
+            segment.announce_prune(predicate);
+        }
+    }
+
+    /// The same for [`Self::patterns`] and [`Self::pattern_runs`].
+    pub fn announce_patterns(&self) {
+        if let Self::Segment(segment) = self {
+            segment.announce_patterns();
+        }
+    }
+
+    /// Tells the disk that rows will be read, whichever.
+    pub fn announce_open(&self) {
+        if let Self::Segment(segment) = self {
+            segment.announce_open();
+        }
+    }
+
+    /// Tells the disk what [`Self::read`] will read. Waits for the footer, see [`Self::announce_open`].
+    pub fn announce_read(&self, ranges: &[Range<u32>], projection: &Projection) {
+        if let Self::Segment(segment) = self {
+            segment.announce_read(ranges, projection);
+        }
+    }
+
     /// The patterns of its rows, where they are known ahead: what [`Rows::pattern`] has numbers of.
     ///
     /// # Errors

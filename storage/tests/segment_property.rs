@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use storage::segment::{Segment, SegmentCache, SegmentOrder, WriteOptions, merge_segments, write_segment};
 use storage::{
-    AttributeSelection, Disk, FaultyDisk, Labels, Level, Lineage, LogBatch, LogBatchBuilder, NOT_OBSERVED, Needle,
-    Predicate, Projection, Stream, Tenant, Value,
+    Asked, AttributeSelection, Disk, FaultyDisk, Labels, Level, Lineage, LogBatch, LogBatchBuilder, NOT_OBSERVED,
+    Needle, Predicate, Projection, Stream, Tenant, Value,
 };
 
 const DAY: i32 = 20_000;
@@ -169,9 +169,60 @@ fn options() -> WriteOptions {
 }
 
 fn written(disk: &FaultyDisk, id: u64, batches: &[Arc<LogBatch>]) -> Arc<Segment> {
+    cached(disk, id, batches, 1 << 20)
+}
+
+fn cached(disk: &FaultyDisk, id: u64, batches: &[Arc<LogBatch>], cache_bytes: u64) -> Arc<Segment> {
     let meta = write_segment(disk, &path(id), order(id), batches, &options()).unwrap();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    Arc::new(Segment::open(&shared, &path(id), meta, &SegmentCache::new(1 << 20)).unwrap())
+    Arc::new(Segment::open(&shared, &path(id), meta, &SegmentCache::new(cache_bytes)).unwrap())
+}
+
+/// What is read of a Parquet file was announced; few pages are kept, more when they are read again, a scan's never.
+#[test]
+fn reads_are_announced_and_pages_kept() {
+    const ROWS: u32 = 80_000;
+    let records: Vec<Record> = (0..ROWS)
+        .map(|row| Record {
+            stream: 1,
+            time: i64::from(DAY) * DAY_NS + i64::from(row),
+            observed: None,
+            level: 1,
+            message: format!("{} {row}", row.wrapping_mul(2_654_435_761).to_string().repeat(9)),
+            attributes: Vec::new(),
+        })
+        .collect();
+    let disk = disk();
+    let segment = cached(&disk, 1, &[batch(&records)], 64 << 20);
+    let projection = Projection { message: true, ..Projection::default() };
+    let file = path(1).with_extension("parquet");
+    // How many bytes reading these rows takes from the disk.
+    let read = |rows: std::ops::Range<u32>| {
+        disk.watch(&file);
+        let count = rows.len();
+        let pieces = segment.read(std::slice::from_ref(&rows), &projection).unwrap();
+        assert_eq!(pieces.map(|piece| piece.unwrap().timestamp.len()).sum::<usize>(), count);
+        let asked = disk.watch(&file);
+        let announced = |bytes: &std::ops::Range<u64>| {
+            let within = |asked: &Asked| match asked {
+                Asked::Announced(all) => all.start <= bytes.start && bytes.end <= all.end,
+                Asked::Read(_) => false,
+            };
+            asked.iter().any(within)
+        };
+        let reads = asked.iter().filter_map(|asked| if let Asked::Read(bytes) = asked { Some(bytes) } else { None });
+        reads.inspect(|bytes| assert!(announced(bytes), "{bytes:?} of {asked:?}")).map(|b| b.end - b.start).sum::<u64>()
+    };
+    // Opens the file: its footer is not announced here.
+    assert_eq!(segment.read(std::slice::from_ref(&(0..1)), &Projection::default()).unwrap().count(), 1);
+    assert!(read(20_000..20_010) > 0);
+    assert_eq!(read(20_000..20_010), 0, "few pages are kept");
+    let quarter = read(0..ROWS / 4);
+    assert_eq!(read(0..ROWS / 4), quarter, "more are not");
+    assert_eq!(read(0..ROWS / 4), 0, "but when they were read again");
+    let all = read(0..ROWS);
+    assert!(all > 2 * quarter);
+    assert_eq!((read(0..ROWS), read(0..ROWS)), (all, all), "a scan of everything keeps nothing");
 }
 
 proptest! {

@@ -32,7 +32,7 @@ use crate::logql::pipeline::SampleExtractor;
 use crate::logql::vector::{Series, aggregate};
 use crate::logql::{RangeAggregation, VectorAggregation, VectorOp};
 use crate::parallel::{for_each, in_turn};
-use crate::scan::select;
+use crate::scan::{PARTS_AHEAD, select};
 
 /// Runs that one thread counts at a time, at least.
 const RUNS_AT_ONCE: usize = 4096;
@@ -143,14 +143,65 @@ fn read(
     let plan = Plan::new(range, extractor, steps);
     let selected = select(context, snapshot, &range.log, &time, plan.lines_alone)?;
     let work = plan.work(context, selected)?;
-    let one = |reader: &mut Reader<'_>, work: &Work| reader.work(context, work);
+    work.iter().take(PARTS_AHEAD).for_each(Work::announce_open);
+    let threads = context.pool.current_num_threads();
+    let one = |reader: &mut Reader<'_>, (at, one): &(usize, &Work)| {
+        work.get(at + PARTS_AHEAD).iter().for_each(|next| next.announce_open());
+        work.get(at + threads).iter().for_each(|next| next.announce_read(&plan));
+        reader.work(context, one)
+    };
     let runs = |work: &Work| match work {
         Work::Runs(_, runs, _) => runs.iter().map(Range::len).sum(),
         Work::Rows(..) => RUNS_AT_ONCE,
     };
-    let states = match work.iter().map(runs).sum::<usize>() < 2 * RUNS_AT_ONCE {
+    let few = work.iter().map(runs).sum::<usize>() < 2 * RUNS_AT_ONCE;
+    let work: Vec<(usize, &Work)> = work.iter().enumerate().collect();
+    let states = match few {
         true => in_turn(&work, || Reader::new(&plan), one)?,
         false => for_each(context.pool, &work, || Reader::new(&plan), one)?,
     };
     Ok(states.into_iter().map(|reader| reader.numbers).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use storage::{Labels, Level, LogBatchBuilder, NOT_OBSERVED, Snapshot, Stream};
+
+    use super::Steps;
+    use crate::engine::{Answer, Engine, QueryLimits, Request};
+    use crate::logql::{Expr, parse};
+
+    const SECOND: i64 = 1_000_000_000;
+
+    /// Step and value of the only series, for lines a second apart, at a step a second.
+    fn points(query: &str, lines: &[&str]) -> Vec<(u32, f64)> {
+        let mut batch = LogBatchBuilder::default();
+        let stream = batch.stream(Stream::new(Labels::new([("app", "a")]), Labels::default()));
+        for (line, second) in lines.iter().zip(0..) {
+            batch.finish_record(stream, second * SECOND, NOT_OBSERVED, Level::Info, line);
+        }
+        let snapshot = Snapshot::of_batches(vec![Arc::new(batch.build())]);
+        let Expr::Metric(expr) = parse(query).unwrap() else { panic!("{query} is a log query") };
+        let steps = Steps { start: 0, step: SECOND, count: lines.len() as u32 };
+        let engine = Engine::new(QueryLimits::default()).unwrap();
+        match engine.run(&snapshot, &Request::Metric { expr, steps }, &engine.budget(), 0).unwrap().0 {
+            Answer::Series { series, .. } if series.len() <= 1 => {
+                series.into_iter().flat_map(|one| one.points).collect()
+            }
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_is_there_whatever_its_number() {
+        let lines = ["v=-2.5", "v=NaN", "v=0", "none", "v=-1"];
+        assert_eq!(points("absent_over_time({app=\"a\"} | logfmt | unwrap v [1s])", &lines), [(3, 1.0)]);
+        assert_eq!(
+            points("count_over_time({app=\"a\"} | logfmt | v!=\"\" | drop v [2s])", &lines[..2]),
+            [(0, 1.0), (1, 2.0)]
+        );
+    }
 }

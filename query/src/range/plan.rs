@@ -53,6 +53,22 @@ pub(super) enum Work {
     Rows(Selected, Vec<Range<u32>>, bool),
 }
 
+impl Work {
+    /// Tells the disk that it comes soon.
+    pub(super) fn announce_open(&self) {
+        if let Self::Rows(part, ..) = self {
+            part.part.announce_open();
+        }
+    }
+
+    /// Tells the disk what is read first.
+    pub(super) fn announce_read(&self, plan: &Plan<'_>) {
+        if let Self::Rows(part, ranges, run_times) = self {
+            part.part.announce_read(ranges, &plan.read_first(part, *run_times));
+        }
+    }
+}
+
 impl<'p> Plan<'p> {
     pub(super) fn new(range: &'p RangeAggregation, extractor: &'p SampleExtractor, steps: &'p Steps) -> Self {
         let pipeline = extractor.pipeline();
@@ -98,6 +114,17 @@ impl<'p> Plan<'p> {
             number,
             projection,
         }
+    }
+
+    /// Which columns are read of rows.
+    pub(super) fn read_of(&self, run_times: bool) -> Projection {
+        Projection { run_times, ..self.projection.clone() }
+    }
+
+    /// Which columns are read first: of rows that patterns decide, these.
+    pub(super) fn read_first(&self, part: &Selected, run_times: bool) -> Projection {
+        let all = self.read_of(run_times);
+        if part.verdicts.is_some() { Projection { message: false, pattern: true, ..all } } else { all }
     }
 
     /// What there is to do, in pieces for threads to take.

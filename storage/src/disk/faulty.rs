@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -48,6 +49,17 @@ struct State {
     capacity_bytes: Option<u64>,
     /// Inodes that cannot be read.
     unreadable: BTreeSet<u64>,
+    /// The inode that is watched, and what was asked of it.
+    watched: Option<(u64, Vec<Asked>)>,
+}
+
+/// What was asked of a file that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// These bytes will be read.
+    Announced(Range<u64>),
+    /// These bytes were read.
+    Read(Range<u64>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,8 +120,19 @@ impl FaultyDisk {
                 stopped: false,
                 capacity_bytes: None,
                 unreadable: BTreeSet::new(),
+                watched: None,
             })),
         }
+    }
+
+    /// From now on what is asked of the file at `path` is noted; answers what was noted before.
+    pub fn watch(&self, path: &Path) -> Vec<Asked> {
+        let state = &mut *self.lock();
+        let before = state.watched.take().map(|(_, asked)| asked).unwrap_or_default();
+        if let Some(Node::File(inode)) = state.names.get(path) {
+            state.watched = Some((*inode, Vec::new()));
+        }
+        before
     }
 
     /// Cuts the power and puts it on again: un-synced bytes and names are gone or kept at random, open handles are
@@ -380,6 +403,17 @@ impl FaultyFile {
     }
 }
 
+impl FaultyFile {
+    fn note(&self, what: Asked) {
+        if let Ok(mut state) = self.lock()
+            && let Some((inode, asked)) = &mut state.watched
+            && *inode == self.inode
+        {
+            asked.push(what);
+        }
+    }
+}
+
 impl DiskFile for FaultyFile {
     fn len(&self) -> io::Result<u64> {
         self.with(|inode| inode.bytes.len() as u64)
@@ -389,6 +423,7 @@ impl DiskFile for FaultyFile {
         if self.lock()?.unreadable.contains(&self.inode) {
             return Err(io::Error::other("the sector cannot be read"));
         }
+        self.note(Asked::Read(offset..offset + buffer.len() as u64));
         self.with(|inode| {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(inode.bytes.len());
             let rest = inode.bytes.get(start..).unwrap_or_default();
@@ -396,6 +431,10 @@ impl DiskFile for FaultyFile {
             buffer[..n].copy_from_slice(&rest[..n]);
             n
         })
+    }
+
+    fn will_read(&self, bytes: &[Range<u64>]) {
+        bytes.iter().cloned().map(Asked::Announced).for_each(|asked| self.note(asked));
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

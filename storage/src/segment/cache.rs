@@ -14,22 +14,27 @@ use crate::patterns::PatternTable;
 
 /// Entries that a cache expects; it takes more.
 const ENTRIES: usize = 4096;
-/// The same for series, which are larger: few, so that each may have a good share.
+/// Places of pages that are remembered.
+const PLACES: usize = 1 << 15;
+/// The same as [`ENTRIES`] for series, which are larger: few, so that each may have a good share.
 const SERIES_ENTRIES: usize = 64;
 
 /// Unpacked parts of index files, the least useful of which are let go when there are too many bytes.
 #[derive(Debug, Clone)]
-pub struct SegmentCache {
-    words: Arc<Cache<u64, Arc<Words>, Bytes>>,
+pub struct SegmentCache(Arc<Caches>);
+
+#[derive(Debug)]
+struct Caches {
+    words: Cache<u64, Arc<Words>, Bytes>,
     /// Of tokens, or of an attribute's values.
-    filters: Arc<Cache<FiltersOf, Arc<Vec<u8>>, Bytes>>,
-    patterns: Arc<Cache<u64, Arc<PatternTable>, Bytes>>,
-    pattern_runs: Arc<Cache<u64, Arc<PatternRuns>, Bytes>>,
-    series: Arc<Cache<u64, Arc<SeriesIndex>, Bytes>>,
+    filters: Cache<FiltersOf, Arc<Vec<u8>>, Bytes>,
+    patterns: Cache<u64, Arc<PatternTable>, Bytes>,
+    pattern_runs: Cache<u64, Arc<PatternRuns>, Bytes>,
+    series: Cache<u64, Arc<SeriesIndex>, Bytes>,
     /// By segment and place in its Parquet file.
-    pages: Arc<Cache<(u64, u64), Arc<Page>, Bytes>>,
+    pages: Cache<(u64, u64), Arc<Page>, Bytes>,
     /// Places of pages that were read and not kept.
-    read_once: Arc<Cache<(u64, u64), ()>>,
+    read_once: Cache<(u64, u64), ()>,
 }
 
 #[derive(Debug, Clone)]
@@ -80,43 +85,55 @@ impl SegmentCache {
         // Filters are about ten times as large as words. Series are what all of metrics needs, logs none of it.
         let (words_max, patterns_max, series_max) = (bytes_max / 6, bytes_max / 16, bytes_max);
         let pages_max = bytes_max / 4;
-        Self {
-            words: Arc::new(Cache::with_weighter(ENTRIES, words_max, Bytes)),
-            filters: Arc::new(Cache::with_weighter(
-                ENTRIES,
-                bytes_max - words_max - 2 * patterns_max - pages_max,
-                Bytes,
-            )),
-            patterns: Arc::new(Cache::with_weighter(ENTRIES, patterns_max, Bytes)),
-            pattern_runs: Arc::new(Cache::with_weighter(ENTRIES, patterns_max, Bytes)),
-            series: Arc::new(Cache::with_weighter(SERIES_ENTRIES, series_max, Bytes)),
-            pages: Arc::new(Cache::with_weighter(ENTRIES, pages_max, Bytes)),
-            read_once: Arc::new(Cache::new(ENTRIES)),
-        }
+        let filters_max = bytes_max - words_max - 2 * patterns_max - pages_max;
+        Self(Arc::new(Caches {
+            words: Cache::with_weighter(ENTRIES, words_max, Bytes),
+            filters: Cache::with_weighter(ENTRIES, filters_max, Bytes),
+            patterns: Cache::with_weighter(ENTRIES, patterns_max, Bytes),
+            pattern_runs: Cache::with_weighter(ENTRIES, patterns_max, Bytes),
+            series: Cache::with_weighter(SERIES_ENTRIES, series_max, Bytes),
+            pages: Cache::with_weighter(ENTRIES, pages_max, Bytes),
+            read_once: Cache::new(PLACES),
+        }))
     }
 
     /// A page of a segment's Parquet file, if it was kept.
     pub(super) fn page(&self, place: (u64, u64)) -> Option<Page> {
-        self.pages.get(&place).map(|page| page.as_ref().clone())
+        self.0.pages.get(&place).map(|page| page.as_ref().clone())
     }
 
     /// Whether a page was read not long ago; from now on it was.
     pub(super) fn was_read(&self, place: (u64, u64)) -> bool {
-        let was_read = self.read_once.get(&place).is_some();
+        let was_read = self.0.read_once.get(&place).is_some();
         if !was_read {
-            self.read_once.insert(place, ());
+            self.0.read_once.insert(place, ());
         }
         was_read
     }
 
     /// Whether a page is kept.
     pub(super) fn has_page(&self, place: (u64, u64)) -> bool {
-        self.pages.peek(&place).is_some()
+        self.0.pages.peek(&place).is_some()
     }
 
     /// Keeps a page.
     pub(super) fn keep_page(&self, place: (u64, u64), page: &Page) {
-        self.pages.insert(place, Arc::new(page.clone()));
+        self.0.pages.insert(place, Arc::new(page.clone()));
+    }
+
+    /// Whether the word dictionary of a segment is there.
+    pub(super) fn has_words(&self, segment: u64) -> bool {
+        self.0.words.peek(&segment).is_some()
+    }
+
+    /// Whether filters of a segment are there.
+    pub(super) fn has_filters(&self, of: FiltersOf) -> bool {
+        self.0.filters.peek(&of).is_some()
+    }
+
+    /// Whether the patterns of a segment are there, also those of its runs.
+    pub(super) fn has_patterns(&self, segment: u64) -> bool {
+        self.0.patterns.peek(&segment).is_some() && self.0.pattern_runs.peek(&segment).is_some()
     }
 
     /// The word dictionary of a segment; `load` reads it when it is not there.
@@ -125,7 +142,7 @@ impl SegmentCache {
         segment: u64,
         load: impl FnOnce() -> Result<Words, StorageError>,
     ) -> Result<Arc<Words>, StorageError> {
-        self.words.get_or_insert_with(&segment, || load().map(Arc::new))
+        self.0.words.get_or_insert_with(&segment, || load().map(Arc::new))
     }
 
     /// The patterns of a segment; `load` reads them when they are not there.
@@ -134,7 +151,7 @@ impl SegmentCache {
         segment: u64,
         load: impl FnOnce() -> Result<PatternTable, StorageError>,
     ) -> Result<Arc<PatternTable>, StorageError> {
-        self.patterns.get_or_insert_with(&segment, || load().map(Arc::new))
+        self.0.patterns.get_or_insert_with(&segment, || load().map(Arc::new))
     }
 
     /// The patterns of a segment's runs; `load` reads them when they are not there.
@@ -143,7 +160,7 @@ impl SegmentCache {
         segment: u64,
         load: impl FnOnce() -> Result<PatternRuns, StorageError>,
     ) -> Result<Arc<PatternRuns>, StorageError> {
-        self.pattern_runs.get_or_insert_with(&segment, || load().map(Arc::new))
+        self.0.pattern_runs.get_or_insert_with(&segment, || load().map(Arc::new))
     }
 
     /// The series of a segment of metrics; `load` reads them when they are not there.
@@ -152,7 +169,7 @@ impl SegmentCache {
         segment: u64,
         load: impl FnOnce() -> Result<SeriesIndex, StorageError>,
     ) -> Result<Arc<SeriesIndex>, StorageError> {
-        self.series.get_or_insert_with(&segment, || load().map(Arc::new))
+        self.0.series.get_or_insert_with(&segment, || load().map(Arc::new))
     }
 
     /// The bloom filters of a segment's blocks; `load` reads them when they are not there.
@@ -161,7 +178,7 @@ impl SegmentCache {
         of: FiltersOf,
         load: impl FnOnce() -> Result<Vec<u8>, StorageError>,
     ) -> Result<Arc<Vec<u8>>, StorageError> {
-        self.filters.get_or_insert_with(&of, || load().map(Arc::new))
+        self.0.filters.get_or_insert_with(&of, || load().map(Arc::new))
     }
 }
 

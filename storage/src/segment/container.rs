@@ -153,6 +153,13 @@ impl Container {
         self.table.iter().any(|entry| entry.0 == section.kind())
     }
 
+    /// Tells the disk that these sections will be read.
+    pub(crate) fn will_read(&self, sections: &[Section]) {
+        let wanted = self.table.iter().filter(|entry| sections.iter().any(|section| section.kind() == entry.0));
+        let bytes: Vec<_> = wanted.map(|&(_, offset, length, _)| offset..offset.saturating_add(length)).collect();
+        self.file.will_read(&bytes);
+    }
+
     /// A section's bytes, checked; empty if the file has none.
     pub(crate) fn read(&self, section: Section) -> Result<Vec<u8>, StorageError> {
         let Some(&(_, offset, length, crc)) = self.table.iter().find(|e| e.0 == section.kind()) else {

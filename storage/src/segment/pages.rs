@@ -1,7 +1,7 @@
 //! Pages of a segment's Parquet file, as the reader takes them: unpacked ones are kept for the next who reads them.
 //!
-//! Dictionaries are kept always, data pages for reads of few rows, or when they are read again: a scan of everything would
-//! only push out what others come back for.
+//! Dictionaries are kept always, data pages for reads of few of them, or when they are read again: a scan of everything
+//! would only push out what others come back for, and memory that is new to the process costs as much as unpacking.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use super::cache::SegmentCache;
 use super::parquet_file::Chunks;
 
-/// Pages are kept if at most one row in so many is read.
-const KEEP_ONE_IN: u64 = 32;
+/// Pages are kept if at most one byte in so many of the columns is read.
+const KEEP_ONE_IN: u64 = 8;
 /// Pages that are read again are, if it is one in so many.
-const KEEP_AGAIN_ONE_IN: u64 = 4;
+const KEEP_AGAIN_ONE_IN: u64 = 2;
 
 /// Where the pages of one read come from.
 #[derive(Debug, Clone)]
@@ -41,28 +41,31 @@ pub(super) enum Keep {
 }
 
 impl Keep {
-    /// For a read of `rows` of a file of `all` rows.
-    pub(super) fn of(rows: u64, all: u64) -> Self {
+    /// For a read of `taken` bytes of columns of `all` bytes.
+    fn of(taken: u64, all: u64) -> Self {
         match () {
-            () if rows * KEEP_ONE_IN <= all => Self::All,
-            () if rows * KEEP_AGAIN_ONE_IN <= all => Self::ReadAgain,
+            () if taken * KEEP_ONE_IN <= all => Self::All,
+            () if taken * KEEP_AGAIN_ONE_IN <= all => Self::ReadAgain,
             () => Self::None,
         }
     }
 }
 
 impl Pages {
-    /// Tells the disk which bytes reading `rows` (ascending) of the leaf columns that `reads` says will take.
-    pub(super) fn announce(&self, rows: &[Range<u32>], reads: impl Fn(usize) -> bool) {
+    /// Tells the disk which bytes reading `rows` (ascending) of the leaf columns that `reads` says will take, and decides
+    /// which pages are kept.
+    pub(super) fn announce(&mut self, rows: &[Range<u32>], reads: impl Fn(usize) -> bool) {
         let mut bytes: Vec<Range<u64>> = Vec::new();
-        let mut first_row = 0;
+        let (mut first_row, mut taken, mut all) = (0, 0, 0);
         for (at, group) in self.metadata.row_groups().iter().enumerate() {
             for column in (0..group.num_columns()).filter(|column| reads(*column)) {
                 let chunk = ColumnChunk { pages: self.clone(), column, group: at };
-                chunk.bytes_of(rows, first_row, &mut bytes);
+                taken += chunk.bytes_of(rows, first_row, &mut bytes);
+                all += chunk.row_group().column(column).byte_range().1;
             }
             first_row += u64::try_from(group.num_rows()).unwrap_or_default();
         }
+        self.keep = Keep::of(taken, all);
         self.chunks.will_read(&bytes);
     }
 }
@@ -135,8 +138,10 @@ impl ColumnChunk {
         of_group.and_then(|columns| columns.get(self.column)).map_or(&[], |index| &index.page_locations)
     }
 
-    /// Appends where the pages of `rows` and the dictionary lie, but for those that are kept.
-    fn bytes_of(&self, rows: &[Range<u32>], first_row: u64, bytes: &mut Vec<Range<u64>>) {
+    /// Appends where the pages of `rows` and the dictionary lie, but for those that are kept. How many bytes the pages of
+    /// `rows` have.
+    fn bytes_of(&self, rows: &[Range<u32>], first_row: u64, bytes: &mut Vec<Range<u64>>) -> u64 {
+        let mut taken = 0;
         let locations = self.locations();
         let (start, _) = self.row_group().column(self.column).byte_range();
         let mut add = |place: Range<u64>| match bytes.last_mut() {
@@ -155,12 +160,15 @@ impl ColumnChunk {
             match rows.peek() {
                 None => break,
                 Some(range) if u64::from(range.start) < end => {
-                    let offset = page.offset as u64;
-                    add(offset..offset + u64::try_from(page.compressed_page_size).unwrap_or_default());
+                    let (offset, size) =
+                        (page.offset as u64, u64::try_from(page.compressed_page_size).unwrap_or_default());
+                    taken += size;
+                    add(offset..offset + size);
                 }
                 Some(_) => {}
             }
         }
+        taken
     }
 
     fn reader(&self, locations: Option<Vec<PageLocation>>) -> Result<SerializedPageReader<Chunks>> {

@@ -25,6 +25,8 @@ use crate::disk::DiskFile;
 use crate::error::StorageError;
 use crate::ranges::rows_in;
 
+/// Bytes at the end of a file that have the footer and the index of pages, usually.
+pub(super) const FOOTER_BYTES: u64 = 64 << 10;
 /// Read ahead of a stream of small reads (page headers).
 const READ_AHEAD_BYTES: usize = 16 << 10;
 
@@ -80,25 +82,41 @@ impl ParquetFile {
         piece_rows: usize,
         (segment, cache): (u64, &SegmentCache),
     ) -> Result<ParquetRecordBatchReader, StorageError> {
+        let schema = self.metadata.schema();
+        let (pages, mask) = self.pages_of(ranges, columns, (segment, cache));
+        let file_schema = self.metadata.metadata().file_metadata().schema_descr();
+        let levels = parquet_to_arrow_field_levels(file_schema, mask, Some(schema.fields()));
+        let reader = |levels| {
+            let piece_rows = piece_rows.min(usize::try_from(rows_in(ranges)).unwrap_or(usize::MAX));
+            ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, piece_rows, Some(selection(ranges)))
+        };
+        levels.and_then(reader).map_err(|e| self.damaged(&e))
+    }
+
+    /// Tells the disk which pages [`Self::read`] will take.
+    pub(crate) fn announce(&self, ranges: &[Range<u32>], columns: &[&str], of: (u64, &SegmentCache)) {
+        self.pages_of(ranges, columns, of);
+    }
+
+    /// The pages that [`Self::read`] takes, announced to the disk, and their columns.
+    fn pages_of(
+        &self,
+        ranges: &[Range<u32>],
+        columns: &[&str],
+        (segment, cache): (u64, &SegmentCache),
+    ) -> (Pages, ProjectionMask) {
         let metadata = self.metadata.metadata();
-        let (file_schema, schema) = (metadata.file_metadata().schema_descr(), self.metadata.schema());
-        let roots = columns.iter().filter_map(|name| schema.index_of(name).ok());
-        let mask = ProjectionMask::roots(file_schema, roots);
-        let rows = rows_in(ranges);
-        let pages = Pages {
+        let roots = columns.iter().filter_map(|name| self.metadata.schema().index_of(name).ok());
+        let mask = ProjectionMask::roots(metadata.file_metadata().schema_descr(), roots);
+        let mut pages = Pages {
             segment,
             chunks: Arc::clone(&self.chunks),
             metadata: Arc::clone(metadata),
             cache: cache.clone(),
-            keep: Keep::of(rows, u64::try_from(self.row_count()).unwrap_or_default()),
+            keep: Keep::None,
         };
         pages.announce(ranges, |leaf| mask.leaf_included(leaf));
-        let levels = parquet_to_arrow_field_levels(file_schema, mask, Some(schema.fields()));
-        let reader = |levels| {
-            let piece_rows = piece_rows.min(usize::try_from(rows).unwrap_or(usize::MAX));
-            ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, piece_rows, Some(selection(ranges)))
-        };
-        levels.and_then(reader).map_err(|e| self.damaged(&e))
+        (pages, mask)
     }
 
     /// Whether the column's bloom filter says that it does not hold any of `values`.

@@ -13,7 +13,7 @@ use super::cache::SegmentCache;
 use super::columns::{self, ColumnKind, ColumnSpec, Role};
 use super::container::{self, Container, Section, le_u32};
 use super::meta::SegmentMeta;
-use super::parquet_file::ParquetFile;
+use super::parquet_file::{FOOTER_BYTES, ParquetFile};
 use super::pattern_runs::PatternRuns;
 use super::runs;
 use super::sparse::sparse_columns;
@@ -23,6 +23,7 @@ use crate::disk::{Disk, DiskFile, first_bytes};
 use crate::error::StorageError;
 use crate::index::blocks::BlockSet;
 use crate::index::probe::{Filters, IndexSource, narrow_any, narrow_to_values};
+use crate::index::tokens::{Demands, demands};
 use crate::index::words::Words;
 use crate::patterns::PatternTable;
 use crate::ranges::{rows_in, united, within};
@@ -202,6 +203,50 @@ impl Segment {
         self.parquet()?.read(ranges, names, PIECE_ROWS, (self.meta.id, &self.cache))
     }
 
+    /// See [`crate::read::Part::announce_prune`].
+    pub fn announce_prune(&self, predicate: &Predicate) {
+        let id = self.meta.id;
+        let values = self.indexed_values(predicate);
+        let of_values = values.iter().filter_map(|(key, _)| self.value_filters_of(key));
+        let missing = of_values.filter(|number| !self.cache.has_filters((id, Some(*number))));
+        let mut sections: Vec<Section> = missing.map(Section::ValueFilters).collect();
+        let (wants_words, wants_filters) = (!self.cache.has_words(id), !self.cache.has_filters((id, None)));
+        if wants_words || wants_filters {
+            let demanded: Vec<Demands> = predicate.message.iter().flatten().map(|n| demands(&n.text)).collect();
+            let words = demanded.iter().any(|one| !one.exact.is_empty() || !one.inside.is_empty());
+            let filters = demanded.iter().any(|one| !one.keys.is_empty());
+            sections.extend((wants_words && words).then_some(Section::Words));
+            sections.extend((wants_filters && filters).then_some(Section::Filters));
+        }
+        self.container.will_read(&sections);
+    }
+
+    /// See [`crate::read::Part::announce_patterns`].
+    pub fn announce_patterns(&self) {
+        if !self.cache.has_patterns(self.meta.id) {
+            self.container.will_read(&[Section::Patterns, Section::PatternRuns]);
+        }
+    }
+
+    /// See [`crate::read::Part::announce_open`].
+    pub fn announce_open(&self) {
+        if self.parquet.get().is_none() {
+            let end = self.meta.parquet_bytes;
+            self.parquet_file.will_read(std::slice::from_ref(&(end.saturating_sub(FOOTER_BYTES)..end)));
+        }
+    }
+
+    /// See [`crate::read::Part::announce_read`].
+    pub fn announce_read(&self, ranges: &[Range<u32>], projection: &Projection) {
+        let ranges = &within(ranges, &self.present);
+        let wanted = self.wanted(projection);
+        let columns: Vec<&str> = wanted.columns.iter().map(String::as_str).collect();
+        // What is wrong with the file is told when it is read.
+        if let Ok(parquet) = self.parquet() {
+            parquet.announce(ranges, &columns, (self.meta.id, &self.cache));
+        }
+    }
+
     /// See [`crate::read::Part::prune_counted`].
     ///
     /// # Errors
@@ -314,6 +359,14 @@ impl Segment {
             let ranges = cursor.take(piece.num_rows() as u32);
             self.rows(&piece, ranges, &projection, &wanted)
         })))
+    }
+
+    /// The number of an attribute that has filters of its own.
+    fn value_filters_of(&self, key: &str) -> Option<u32> {
+        let is_key = |spec: &ColumnSpec| spec.role == Role::Attribute && spec.key == key;
+        let mut known = (0..).zip(self.specs.iter().filter(|spec| spec.in_filters));
+        let (number, _) = known.find(|(_, spec)| is_key(spec))?;
+        self.container.has(Section::ValueFilters(number)).then_some(number)
     }
 
     fn wanted(&self, projection: &Projection) -> Wanted {
@@ -614,15 +667,11 @@ impl IndexSource for Segment {
     }
 
     fn value_filters(&self, key: &str) -> Result<Filters<'_>, StorageError> {
-        let is_key = |spec: &&ColumnSpec| spec.role == Role::Attribute && spec.key == key;
-        let known = (0..).zip(self.specs.iter().filter(|spec| spec.in_filters)).find(|(_, spec)| is_key(spec));
         // Segments of before have values and tokens in the same filters.
-        let Some((section, number)) = known
-            .map(|(number, _)| (Section::ValueFilters(number), number))
-            .filter(|(section, _)| self.container.has(*section))
-        else {
+        let Some(number) = self.value_filters_of(key) else {
             return self.filters();
         };
+        let section = Section::ValueFilters(number);
         let bytes = self.cache.filters((self.meta.id, Some(number)), || self.container.read(section))?;
         let start = 4 * self.filter_ends.len();
         let ends = bytes.get(..start).unwrap_or_default().chunks_exact(4).map(|end| le_u32(end, 0)).collect::<Vec<_>>();
