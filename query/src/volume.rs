@@ -24,8 +24,8 @@ pub enum VolumeBy {
 /// Bytes in each bucket of time, by label set.
 pub type Volumes = BTreeMap<Labels, Vec<u64>>;
 
-/// The volumes of the streams that `matchers` want, in `count` buckets of `step` nanoseconds from `time.start` on. Of a run
-/// that reaches over a bucket's end, each bucket gets the part of its time.
+/// The volumes of the streams that `matchers` want in `time`, in buckets of `step` nanoseconds from `origin` on, which is
+/// not after its start. Of a run that reaches over a bucket's end, each bucket gets the part of its time.
 ///
 /// # Errors
 /// When a part cannot be read.
@@ -33,17 +33,18 @@ pub fn volumes(
     snapshot: &Snapshot,
     matchers: &[Matcher],
     time: &TimeRange,
-    step: i64,
+    (origin, step): (i64, i64),
     by: &VolumeBy,
 ) -> Result<Volumes, StorageError> {
     let step = step.max(1);
-    let count = usize::try_from((time.end - time.start).max(1).div_euclid(step)).unwrap_or(0) + 1;
+    let count = usize::try_from((time.end - origin).max(1).div_euclid(step)).unwrap_or(0) + 1;
+    let buckets = Buckets { time, origin, step, count };
     let mut volumes = Volumes::new();
     for part in &snapshot.parts {
         let wanted = wanted_streams(part.streams(), matchers);
         let by_stream = match part.runs() {
-            Some(runs) => of_runs(runs, &wanted, time, step, count),
-            None => of_rows(part, &wanted, time, step, count)?,
+            Some(runs) => of_runs(runs, &wanted, &buckets),
+            None => of_rows(part, &wanted, &buckets)?,
         };
         for (stream, bytes) in by_stream {
             for labels in shown(part.streams()[stream as usize].labels(), by) {
@@ -73,7 +74,16 @@ fn shown(labels: &Labels, by: &VolumeBy) -> Vec<Labels> {
 
 type ByStream = FxHashMap<u32, Vec<u64>>;
 
-fn of_runs(runs: &[Run], wanted: &[bool], time: &TimeRange, step: i64, count: usize) -> ByStream {
+/// Neighbouring spans of a time.
+struct Buckets<'t> {
+    time: &'t TimeRange,
+    origin: i64,
+    step: i64,
+    count: usize,
+}
+
+fn of_runs(runs: &[Run], wanted: &[bool], buckets: &Buckets<'_>) -> ByStream {
+    let &Buckets { time, origin, step, count } = buckets;
     let mut found = ByStream::default();
     for run in runs.iter().filter(|run| wanted[run.stream as usize]) {
         if run.last < time.start || run.first >= time.end {
@@ -81,11 +91,11 @@ fn of_runs(runs: &[Run], wanted: &[bool], time: &TimeRange, step: i64, count: us
         }
         let buckets = found.entry(run.stream).or_insert_with(|| vec![0; count]);
         let length = (run.last as f64 - run.first as f64).max(1.0);
-        let from = (run.first.max(time.start) - time.start) / step;
-        let to = (run.last.min(time.end - 1) - time.start) / step;
+        let from = (run.first.max(time.start) - origin) / step;
+        let to = (run.last.min(time.end - 1) - origin) / step;
         for bucket in from..=to {
-            let start = (time.start + bucket * step).max(run.first);
-            let end = (time.start + (bucket + 1) * step).min(time.end).min(run.last.saturating_add(1));
+            let start = (origin + bucket * step).max(run.first).max(time.start);
+            let end = (origin + (bucket + 1) * step).min(time.end).min(run.last.saturating_add(1));
             let share = ((end as f64 - start as f64) / length).clamp(0.0, 1.0);
             if let Some(bytes) = buckets.get_mut(bucket as usize) {
                 let whole = run.message_bytes + u64::from(run.rows.end - run.rows.start) * TIME_BYTES;
@@ -96,7 +106,8 @@ fn of_runs(runs: &[Run], wanted: &[bool], time: &TimeRange, step: i64, count: us
     found
 }
 
-fn of_rows(part: &Part, wanted: &[bool], time: &TimeRange, step: i64, count: usize) -> Result<ByStream, StorageError> {
+fn of_rows(part: &Part, wanted: &[bool], buckets: &Buckets<'_>) -> Result<ByStream, StorageError> {
+    let &Buckets { time, origin, step, count } = buckets;
     let mut found = ByStream::default();
     let projection = Projection { message: true, ..Projection::default() };
     for rows in part.read(std::slice::from_ref(&(0..part.row_count())), Some(wanted), &projection)? {
@@ -109,7 +120,7 @@ fn of_rows(part: &Part, wanted: &[bool], time: &TimeRange, step: i64, count: usi
                     let buckets = found.entry(stream).or_insert_with(|| vec![0; count]);
                     let text = rows.message.as_ref().map_or(0, |message| message.value_length(row) as u64);
                     let bytes = text + TIME_BYTES;
-                    if let Some(sum) = buckets.get_mut(((timestamp - time.start) / step) as usize) {
+                    if let Some(sum) = buckets.get_mut(((timestamp - origin) / step) as usize) {
                         *sum += bytes;
                     }
                 }

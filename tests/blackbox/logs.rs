@@ -171,6 +171,33 @@ fn counts_and_rates_agree_before_and_after_a_flush() {
 }
 
 #[test]
+fn volumes_over_time_are_told_at_the_ends_of_their_steps() {
+    let folder = Folder::new();
+    let server = Server::start(&folder);
+    // A record counts its text and eight bytes.
+    let values: Vec<Value> =
+        [12, 19, 20, 35, 40].iter().map(|second: &u64| json!([(second * 1_000_000_000).to_string(), "ab"])).collect();
+    let body = json!({"streams": [{"stream": {"app": "v"}, "values": values}]});
+    assert_eq!(server.post_json("/loki/api/v1/push", &[], &body).status, 204);
+    for end in ["41", "40.5"] {
+        let asked = [("query", r#"{app="v"}"#), ("start", "12"), ("end", end), ("step", "10")];
+        let told = server.get("/loki/api/v1/index/volume_range", &asked).ok().json();
+        let result = json!([{"metric": {"app": "v"}, "values":
+            [[19.999, "20"], [29.999, "10"], [39.999, "10"], [end.parse::<f64>().expect("a number"), "10"]]}]);
+        let whole = |mut result: Value| {
+            let time = &mut result[0]["values"][3][0];
+            *time = json!(time.as_f64());
+            result
+        };
+        assert_eq!(whole(told["data"]["result"].clone()), whole(result), "until {end}");
+    }
+    let asked = [("query", r#"{app="v"}"#), ("start", "10"), ("end", "40"), ("step", "10")];
+    let told = server.get("/loki/api/v1/index/volume_range", &asked).ok().json();
+    assert_eq!(told["data"]["result"][0]["values"], json!([[19.999, "20"], [29.999, "10"], [40, "10"]]));
+    server.stop(&[]);
+}
+
+#[test]
 fn a_kept_answer_is_never_out_of_date() {
     let folder = Folder::new();
     let server = Server::start(&folder);

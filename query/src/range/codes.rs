@@ -36,6 +36,7 @@ struct Slot {
     /// Some rows had it; from then on it takes part in every number.
     in_use: bool,
     texts: Interner,
+    /// The number of each text, where there are numbers among the values; without, they are counted from 1.
     text_codes: Vec<u32>,
     numbers: FxHashMap<(u8, u64), u32>,
     dictionary: Dictionary,
@@ -230,6 +231,9 @@ impl Slot {
 
     fn text(&mut self, text: &[u8]) -> u32 {
         let (number, is_new) = self.texts.intern(text);
+        if self.numbers.is_empty() {
+            return number + 1;
+        }
         if is_new {
             self.text_codes.push((self.texts.len() + self.numbers.len()) as u32);
         }
@@ -237,6 +241,9 @@ impl Slot {
     }
 
     fn number(&mut self, kind: u8, bits: u64) -> u32 {
+        if self.numbers.is_empty() {
+            self.text_codes = (1..=self.texts.len() as u32).collect();
+        }
         let next = (self.texts.len() + self.numbers.len()) as u32 + 1;
         *self.numbers.entry((kind, bits)).or_insert(next)
     }
@@ -247,4 +254,17 @@ fn is_same(a: &StringArray, b: &StringArray) -> bool {
     a.len() == b.len()
         && a.values().as_ptr() == b.values().as_ptr()
         && a.offsets().inner().inner().as_ptr() == b.offsets().inner().inner().as_ptr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_numbers_of_a_label_have_different_numbers() {
+        let mut slot = Slot::default();
+        assert_eq!([slot.text(b"a"), slot.text(b"b"), slot.text(b"a")], [1, 2, 1]);
+        assert_eq!([slot.number(0, 5), slot.text(b"b"), slot.text(b"c")], [3, 2, 4]);
+        assert_eq!([slot.number(0, 5), slot.number(1, 5), slot.text(b"d"), slot.text(b"a")], [3, 5, 6, 1]);
+    }
 }

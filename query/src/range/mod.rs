@@ -160,7 +160,7 @@ fn read(
         true => in_turn(&work, || Reader::new(&plan), one)?,
         false => for_each(context.pool, &work, || Reader::new(&plan), one)?,
     };
-    Ok(states.into_iter().map(|reader| reader.numbers).collect())
+    states.into_iter().map(|reader| reader.finish(context)).collect()
 }
 
 #[cfg(test)]

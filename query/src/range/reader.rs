@@ -21,7 +21,7 @@ use crate::stats::Counters;
 /// What one thread has read so far.
 pub(super) struct Reader<'p> {
     plan: &'p Plan<'p>,
-    pub(super) numbers: Accumulator,
+    numbers: Accumulator,
     windows: Windows,
     coder: Coder,
     /// By number of stream and number of row: what was worked out before.
@@ -92,9 +92,15 @@ impl<'p> Reader<'p> {
                 }
             }
         }
-        self.tell();
-        Counters::add(&context.counters.rows_matched, std::mem::take(&mut self.matched));
         self.numbers.settle(context.budget)
+    }
+
+    /// What all pieces came to.
+    pub(super) fn finish(mut self, context: &Context<'_>) -> Result<Accumulator, QueryError> {
+        self.tell();
+        Counters::add(&context.counters.rows_matched, self.matched);
+        self.numbers.settle(context.budget)?;
+        Ok(self.numbers)
     }
 
     /// Forgets what was worked out for numbers that have lost their meaning.

@@ -16,12 +16,21 @@ const MS: i64 = 1_000_000;
 const FAROL_STATS: HeaderName = HeaderName::from_static("x-farol-stats");
 
 /// How an answer is to be written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Shape {
     /// Structured metadata and parsed labels are apart from the stream's.
     pub(super) categorized: bool,
     /// One point a series, not many.
     pub(super) instant: bool,
+    /// When the time asked for ends, if points of its last millisecond and behind it are told at its end.
+    pub(super) until: Option<i64>,
+}
+
+impl Shape {
+    fn time(self, steps: &Steps, step: u32) -> i64 {
+        let time = steps.time(step);
+        self.until.filter(|until| time.saturating_add(MS) >= *until).unwrap_or(time)
+    }
 }
 
 /// The whole answer to a query.
@@ -41,17 +50,18 @@ pub(super) fn respond(answer: &Answer, stats: &QueryStats, shape: Shape) -> Resp
             list(&mut out, series.iter().filter(|one| !one.points.is_empty()), |out, one| {
                 write_metric(out, &one.labels);
                 out.extend_from_slice(b",\"value\":");
-                write_point(out, one.points[0], steps);
+                let (step, value) = one.points[0];
+                write_point(out, shape.time(steps, step), value);
                 out.push(b'}');
             });
         }
         Answer::Series { series, steps } => {
             out.extend_from_slice(b"\"matrix\",\"result\":");
-            write_matrix(&mut out, series, steps);
+            write_matrix(&mut out, series, |step| shape.time(steps, step));
         }
         Answer::Scalar(value) => {
             out.extend_from_slice(b"\"scalar\",\"result\":");
-            write_point(&mut out, (0, *value), &Steps::instant(0));
+            write_point(&mut out, 0, *value);
         }
     }
     out.extend_from_slice(b",\"stats\":");
@@ -137,11 +147,11 @@ fn write_member(out: &mut Vec<u8>, comma: &mut bool, name: &str, set: &LabelSet)
     write_json(out, set);
 }
 
-fn write_matrix(out: &mut Vec<u8>, series: &[Series], steps: &Steps) {
+fn write_matrix(out: &mut Vec<u8>, series: &[Series], time: impl Fn(u32) -> i64) {
     list(out, series, |out, one| {
         write_metric(out, &one.labels);
         out.extend_from_slice(b",\"values\":");
-        list(out, &one.points, |out, point| write_point(out, *point, steps));
+        list(out, &one.points, |out, (step, value)| write_point(out, time(*step), *value));
         out.push(b'}');
     });
 }
@@ -160,8 +170,8 @@ fn write_metric(out: &mut Vec<u8>, labels: &Labels) {
 }
 
 /// Seconds with at most three decimals, and the number as text.
-fn write_point(out: &mut Vec<u8>, (step, value): (u32, f64), steps: &Steps) {
-    let ms = steps.time(step).div_euclid(MS);
+fn write_point(out: &mut Vec<u8>, time: i64, value: f64) {
+    let ms = time.div_euclid(MS);
     let (seconds, rest) = (ms.div_euclid(1000), ms.rem_euclid(1000));
     // Writing to memory does not fail.
     let _ = match rest {
@@ -298,7 +308,7 @@ mod tests {
 
     fn point(time: i64, value: f64) -> String {
         let mut out = Vec::new();
-        write_point(&mut out, (0, value), &Steps::instant(time));
+        write_point(&mut out, time, value);
         String::from_utf8(out).unwrap()
     }
 

@@ -47,7 +47,7 @@ pub(crate) async fn range(
     let constant_steps = if let Request::Metric { steps, .. } = &request { Some(*steps) } else { None };
     let done = run(&app, &tenant, &headers, request).await?;
     let (answer, stats) = (done.answer(), &done.stats());
-    let shape = Shape { categorized, instant: false };
+    let shape = Shape { categorized, ..Shape::default() };
     Ok(match (answer, constant_steps) {
         (Answer::Scalar(value), Some(steps)) => respond(&constant(*value, steps), stats, shape),
         _ => respond(answer, stats, shape),
@@ -71,7 +71,7 @@ pub(crate) async fn instant(
         Expr::Metric(expr) => Request::Metric { expr, steps: Steps::instant(time) },
     };
     let done = run(&app, &tenant, &headers, request).await?;
-    Ok(respond(done.answer(), &done.stats(), Shape { categorized: false, instant: true }))
+    Ok(respond(done.answer(), &done.stats(), Shape { instant: true, ..Shape::default() }))
 }
 
 /// `/loki/api/v1/format_query`: the query as it should be written.

@@ -18,6 +18,8 @@ use crate::tenant;
 
 /// Label sets in an answer when the query does not say.
 const DEFAULT_LIMIT: i64 = 100;
+/// In nanoseconds.
+const MILLISECOND: i64 = 1_000_000;
 
 /// What is asked.
 struct Asked {
@@ -32,13 +34,16 @@ pub(crate) async fn volume(State(app): State<App>, tenant: tenant::Of, params: P
     let asked = Asked::new(&app, &params)?;
     let end = asked.time.end;
     let step = end.saturating_sub(asked.time.start).max(1);
-    let mut found = find(&app, tenant, asked, step).await?;
+    let buckets = (asked.time.start, step);
+    let mut found = find(&app, tenant, asked, buckets).await?;
     // What lies at the very end is in a bucket of its own.
     found.iter_mut().for_each(|(_, buckets)| *buckets = vec![buckets.iter().sum()]);
-    Ok(answer(found, Steps::instant(end), true))
+    let shape = Shape { instant: true, ..Shape::default() };
+    Ok(answer(found, Steps::instant(end), shape))
 }
 
-/// `/loki/api/v1/index/volume_range`.
+/// `/loki/api/v1/index/volume_range`. As in Loki, buckets begin at multiples of the step, and each is told at its last
+/// millisecond, the last one at the end of the time.
 pub(crate) async fn volume_range(
     State(app): State<App>,
     tenant: tenant::Of,
@@ -47,9 +52,11 @@ pub(crate) async fn volume_range(
     let asked = Asked::new(&app, &params)?;
     let bounds = params.ordered_bounds(app.clock.now_ns())?;
     let step = params.step(bounds, app.config.query.points_max)?;
-    let steps = Steps { start: asked.time.start, step, count: u32::MAX };
-    let found = find(&app, tenant, asked, step).await?;
-    Ok(answer(found, steps, false))
+    let origin = asked.time.start - asked.time.start.rem_euclid(step);
+    let steps = Steps { start: origin + step - MILLISECOND, step, count: u32::MAX };
+    let until = asked.time.end;
+    let found = find(&app, tenant, asked, (origin, step)).await?;
+    Ok(answer(found, steps, Shape { until: Some(until), ..Shape::default() }))
 }
 
 impl Asked {
@@ -79,11 +86,11 @@ async fn find(
     app: &App,
     tenant: tenant::Of,
     asked: Asked,
-    step: i64,
+    buckets: (i64, i64),
 ) -> Result<Vec<(storage::Labels, Vec<u64>)>, ApiError> {
     let limit = asked.limit;
     let found: Volumes = with_snapshot(app, tenant.0, asked.time.clone(), move |snapshot, time| {
-        Ok(volumes(snapshot, &asked.matchers, time, step, &asked.by)?)
+        Ok(volumes(snapshot, &asked.matchers, time, buckets, &asked.by)?)
     })
     .await?;
     let mut found: Vec<_> = found.into_iter().collect();
@@ -92,11 +99,11 @@ async fn find(
     Ok(found)
 }
 
-fn answer(found: Vec<(storage::Labels, Vec<u64>)>, steps: Steps, instant: bool) -> Response {
+fn answer(found: Vec<(storage::Labels, Vec<u64>)>, steps: Steps, shape: Shape) -> Response {
     let series = found.into_iter().map(|(labels, buckets)| {
         let points = (0..).zip(buckets).filter(|(_, bytes)| *bytes > 0).map(|(step, bytes)| (step, bytes as f64));
         Series { labels, points: points.collect() }
     });
     let answer = Answer::Series { series: series.collect(), steps };
-    respond(&answer, &QueryStats::default(), Shape { categorized: false, instant })
+    respond(&answer, &QueryStats::default(), shape)
 }

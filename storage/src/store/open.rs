@@ -25,7 +25,9 @@ pub(super) async fn open(
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
 ) -> Result<(Arc<Shared>, Journal), StorageError> {
-    let lock = lock_folder(&config.data)?;
+    let data = config.data.clone();
+    let lock = tokio::task::spawn_blocking(move || lock_folder(&data)).await;
+    let lock = lock.map_err(|e| StorageError::Refused(format!("locking the data folder ended early: {e}")))??;
     disk.create_dir_durable(&config.data).map_err(|e| StorageError::io("make folder", &config.data, e))?;
     let (catalog, told) = Catalog::open(&config.data).await?;
     let loaded = match load(&config, &disk, clock.now_ns(), &catalog, &told).await {
