@@ -159,7 +159,7 @@ pub(crate) fn rows(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery)
     let pipeline = Pipeline::new(&query.log.stages)?;
     let filters = Filters::new(&pipeline, names_pattern(&query.log.stages));
     let selected = select(context, snapshot, &query.log, &query.time, !filters.labels)?;
-    let found = for_each(context.pool, &selected, Vec::new, |found: &mut RowsOf, part| {
+    let found = for_each(context.pool, &selected, Vec::new, |found: &mut RowsOf, _, part| {
         let Part::Segment(segment) = &part.part else { return Ok(()) };
         let all = Mutex::new(Top { limit: usize::MAX, heap: BinaryHeap::new() });
         find_in(context, query, &filters, 0, part, &part.ranges, &all)?;
@@ -202,15 +202,14 @@ fn find(
             work.extend(pieces(&ranges, PIECE_ROWS).into_iter().map(|piece| (at as u32, piece)));
             at += 1;
         }
-        let numbered: Vec<(usize, &Piece)> = work.iter().enumerate().collect();
-        let one = |(): &mut (), (item, (part, ranges)): &(usize, &Piece)| {
-            if let Some((part, ranges)) = work.get(item + context.pool.current_num_threads()) {
+        let one = |(): &mut (), number: usize, (part, ranges): &Piece| {
+            if let Some((part, ranges)) = work.get(number + context.pool.current_num_threads()) {
                 let part = &selected[*part as usize];
                 part.part.announce_read(ranges, &filters.read_first(part));
             }
             find_in(context, query, &filters, *part, &selected[*part as usize], ranges, &top)
         };
-        for_each(context.pool, &numbered, || (), one)?;
+        for_each(context.pool, &work, || (), one)?;
         wave_rows *= 2;
     }
     let top = top.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -405,7 +404,7 @@ fn read_whole(
         context.pool,
         &tasks,
         Default::default,
-        |(wholes, waiting): &mut (Vec<Whole>, Vec<(usize, Rows)>), (item, projection)| {
+        |(wholes, waiting): &mut (Vec<Whole>, Vec<(usize, Rows)>), _, (item, projection)| {
             let (number, ranges) = &work[*item];
             let part = &selected[*number as usize];
             for rows in part.part.read(ranges, Some(&part.wanted), projection)? {

@@ -7,8 +7,8 @@ use rayon::ThreadPool;
 
 use crate::error::QueryError;
 
-/// Runs `work` on every item, first items first, on all threads of the pool; each thread that takes part has a state
-/// of its own. Answers the states. After the first error no further item is begun.
+/// Runs `work` on every item with its number, first items first, on all threads of the pool; each thread that takes part
+/// has a state of its own. Answers the states. After the first error no further item is begun.
 ///
 /// A single item is worked on by the calling thread: a small query pays for no hand-over.
 ///
@@ -18,7 +18,7 @@ pub(crate) fn for_each<T: Sync, S: Send>(
     pool: &ThreadPool,
     items: &[T],
     state: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, &T) -> Result<(), QueryError> + Sync,
+    work: impl Fn(&mut S, usize, &T) -> Result<(), QueryError> + Sync,
 ) -> Result<Vec<S>, QueryError> {
     if items.len() <= 1 {
         return in_turn(items, state, work);
@@ -29,8 +29,9 @@ pub(crate) fn for_each<T: Sync, S: Send>(
     let run = || {
         let mut mine = None;
         while !failed.load(Ordering::Relaxed) {
-            let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            if let Err(error) = work(mine.get_or_insert_with(&state), item) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(number) else { break };
+            if let Err(error) = work(mine.get_or_insert_with(&state), number, item) {
                 failed.store(true, Ordering::Relaxed);
                 outcome.lock().unwrap_or_else(PoisonError::into_inner).1.get_or_insert(error);
                 return;
@@ -54,13 +55,13 @@ pub(crate) fn for_each<T: Sync, S: Send>(
 pub(crate) fn in_turn<T, S>(
     items: &[T],
     state: impl Fn() -> S,
-    work: impl Fn(&mut S, &T) -> Result<(), QueryError>,
+    work: impl Fn(&mut S, usize, &T) -> Result<(), QueryError>,
 ) -> Result<Vec<S>, QueryError> {
     if items.is_empty() {
         return Ok(Vec::new());
     }
     let mut state = state();
-    items.iter().try_for_each(|item| work(&mut state, item))?;
+    items.iter().enumerate().try_for_each(|(number, item)| work(&mut state, number, item))?;
     Ok(vec![state])
 }
 
@@ -74,13 +75,15 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         for count in [0, 1, 2, 100] {
             let items: Vec<usize> = (0..count).collect();
-            let add = |sum: &mut usize, item: &usize| {
+            let add = |sum: &mut usize, number: usize, item: &usize| {
+                assert_eq!(number, *item);
                 *sum += item;
                 Ok(())
             };
             let sums = for_each(&pool, &items, || 0, add).unwrap();
             assert_eq!(sums.iter().sum::<usize>(), items.iter().sum::<usize>());
-            let fail = |(): &mut (), item: &usize| if *item == 1 { Err(QueryError::Cancelled) } else { Ok(()) };
+            let fail =
+                |(): &mut (), _: usize, item: &usize| if *item == 1 { Err(QueryError::Cancelled) } else { Ok(()) };
             assert_eq!(for_each(&pool, &items, || (), fail).is_err(), count > 1);
         }
     }

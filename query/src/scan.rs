@@ -74,15 +74,15 @@ pub(crate) fn select(
     by_patterns: bool,
 ) -> Result<Vec<Selected>, QueryError> {
     let has_patterns = by_patterns && matches!(log.stages.first(), Some(Stage::LineFilter(_)));
-    let numbered: Vec<(usize, &Part)> = snapshot.parts.iter().enumerate().collect();
-    let candidate = |found: &mut Vec<(usize, Candidate)>, (number, part): &(usize, &Part)| {
+    let parts = &snapshot.parts;
+    let candidate = |found: &mut Vec<(usize, Candidate)>, number: usize, part: &Part| {
         context.budget.check()?;
-        found.extend(Candidate::of(part, log, time, context.counters).map(|candidate| (*number, candidate)));
+        found.extend(Candidate::of(part, log, time, context.counters).map(|candidate| (number, candidate)));
         Ok(())
     };
-    let candidates = in_order(match numbered.len() <= PARTS_IN_TURN {
-        true => in_turn(&numbered, Vec::new, candidate)?,
-        false => for_each(context.pool, &numbered, Vec::new, candidate)?,
+    let candidates = in_order(match parts.len() <= PARTS_IN_TURN {
+        true => in_turn(parts, Vec::new, candidate)?,
+        false => for_each(context.pool, parts, Vec::new, candidate)?,
     });
     let announce = |candidate: &Candidate| {
         candidate.part.announce_prune(&candidate.predicate);
@@ -91,21 +91,20 @@ pub(crate) fn select(
         }
     };
     candidates.iter().take(PARTS_AHEAD).for_each(announce);
-    let numbered: Vec<(usize, &Candidate)> = candidates.iter().enumerate().collect();
-    let prune = |found: &mut Vec<(usize, Selected)>, (number, one): &(usize, &Candidate)| {
+    let prune = |found: &mut Vec<(usize, Selected)>, number: usize, one: &Candidate| {
         context.budget.check()?;
         candidates.get(number + PARTS_AHEAD).iter().for_each(|next| announce(next));
         if let Some(mut selected) = one.prune(context.counters)? {
             if has_patterns {
                 selected.verdicts = verdicts(log, &selected.part)?.map(Arc::new);
             }
-            found.push((*number, selected));
+            found.push((number, selected));
         }
         Ok(())
     };
-    Ok(in_order(match log.stages.is_empty() && numbered.len() <= PARTS_IN_TURN {
-        true => in_turn(&numbered, Vec::new, prune)?,
-        false => for_each(context.pool, &numbered, Vec::new, prune)?,
+    Ok(in_order(match log.stages.is_empty() && candidates.len() <= PARTS_IN_TURN {
+        true => in_turn(&candidates, Vec::new, prune)?,
+        false => for_each(context.pool, &candidates, Vec::new, prune)?,
     }))
 }
 
@@ -166,9 +165,6 @@ fn verdicts(log: &LogExpr, part: &Part) -> Result<Option<Vec<Verdict>>, StorageE
         .iter()
         .map_while(|stage| if let Stage::LineFilter(filter) = stage { Some(filter) } else { None })
         .collect();
-    if filters.is_empty() {
-        return Ok(None);
-    }
     let Some(table) = part.patterns()? else { return Ok(None) };
     let mut all = vec![Verdict::Always; table.rows().len()];
     for filter in filters {

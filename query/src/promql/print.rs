@@ -8,8 +8,8 @@
 use std::fmt::{self, Write};
 
 use super::ast::{
-    Aggregate, At, Binary, Cardinality, Duration, DurationExpr, Edges, Expr, Grouping, MatchOp, Matcher, Node,
-    Subquery, VectorMatching, VectorSelector,
+    Aggregate, At, Binary, BinaryOp, Cardinality, Duration, DurationExpr, Edges, Expr, Grouping, MatchOp, Matcher,
+    Node, Subquery, VectorMatching, VectorSelector,
 };
 use crate::logql::units::{format_prometheus_duration, quote};
 use crate::number::{format_float, format_float_general};
@@ -84,7 +84,10 @@ fn write_expr(out: &mut dyn Write, expr: &Expr, followed: bool) -> fmt::Result {
             out.write_char(')')
         }
         Node::Binary(binary) => {
-            write_expr(out, &binary.left, binary.op.of_durations().is_some())?;
+            match is_power_of_infinity(binary) {
+                true => out.write_str("Inf")?,
+                false => write_expr(out, &binary.left, binary.op.of_durations().is_some())?,
+            }
             out.write_char(' ')?;
             write_operator(out, binary)?;
             out.write_char(' ')?;
@@ -100,6 +103,11 @@ fn write_expr(out: &mut dyn Write, expr: &Expr, followed: bool) -> fmt::Result {
             out.write_char(')')
         }
     }
+}
+
+/// Infinity has a sign when it is written, and before a power that would be the sign of the power.
+fn is_power_of_infinity(binary: &Binary) -> bool {
+    binary.op == BinaryOp::Pow && matches!(binary.left.node, Node::Number(number) if number == f64::INFINITY)
 }
 
 fn sign(negative: bool) -> char {
@@ -372,7 +380,12 @@ impl Layout {
             && !self.fits(expr)
         {
             // Its operands begin their own lines.
-            self.expr(&binary.left, level + 1, binary.op.of_durations().is_some());
+            if is_power_of_infinity(binary) {
+                self.indent(level + 1);
+                self.out.push_str("Inf");
+            } else {
+                self.expr(&binary.left, level + 1, binary.op.of_durations().is_some());
+            }
             self.out.push('\n');
             self.indent(level);
             self.push(|out| write_operator(out, binary));

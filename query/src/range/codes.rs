@@ -26,6 +26,8 @@ pub(super) struct Coder {
     pairs: Vec<FxHashMap<(u32, u32), u32>>,
     streams: Interner,
     combinations: usize,
+    /// What the last stream said, and its number.
+    said: (Vec<u8>, Option<u32>),
     scratch: Vec<u8>,
     column: Vec<u32>,
 }
@@ -60,6 +62,7 @@ impl Coder {
             slots,
             streams: Interner::default(),
             combinations: 0,
+            said: (Vec::new(), None),
             scratch: Vec::new(),
             column: Vec::new(),
         }
@@ -83,8 +86,16 @@ impl Coder {
             }
             put_length(0, &mut self.scratch);
         }
+        // Streams are sorted: neighbours often say the same.
+        if let (said, Some(code)) = &self.said
+            && *said == self.scratch
+        {
+            return *code;
+        }
         let (code, is_new) = self.streams.intern(&self.scratch);
         self.combinations += usize::from(is_new);
+        std::mem::swap(&mut self.said.0, &mut self.scratch);
+        self.said.1 = Some(code);
         code
     }
 

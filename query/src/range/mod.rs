@@ -145,7 +145,7 @@ fn read(
     let work = plan.work(context, selected)?;
     work.iter().take(PARTS_AHEAD).for_each(Work::announce_open);
     let threads = context.pool.current_num_threads();
-    let one = |reader: &mut Reader<'_>, (at, one): &(usize, &Work)| {
+    let one = |reader: &mut Reader<'_>, at: usize, one: &Work| {
         work.get(at + PARTS_AHEAD).iter().for_each(|next| next.announce_open());
         work.get(at + threads).iter().for_each(|next| next.announce_read(&plan));
         reader.work(context, one)
@@ -155,7 +155,6 @@ fn read(
         Work::Rows(..) => RUNS_AT_ONCE,
     };
     let few = work.iter().map(runs).sum::<usize>() < 2 * RUNS_AT_ONCE;
-    let work: Vec<(usize, &Work)> = work.iter().enumerate().collect();
     let states = match few {
         true => in_turn(&work, || Reader::new(&plan), one)?,
         false => for_each(context.pool, &work, || Reader::new(&plan), one)?,

@@ -105,25 +105,26 @@ impl Evaluator<'_> {
             let to = labels.len().min(from + wave);
             let runs: Vec<(usize, usize)> =
                 (from..to).step_by(SERIES_AT_A_TIME).map(|at| (at, to.min(at + SERIES_AT_A_TIME))).collect();
-            let done = parallel::for_each(self.pool, &runs, Vec::new, |done: &mut Vec<(usize, Vec<Series>)>, run| {
-                self.budget.check()?;
-                let mut found = Vec::with_capacity(run.1 - run.0);
-                set.read(run.0..run.1, &mut |at, samples| {
-                    self.count_samples(samples.len())?;
-                    let only_counts = self.buckets == Buckets::Unwanted && !samples.histograms.is_empty();
-                    let counts = only_counts.then(|| without_buckets(samples));
-                    let column = column(&labels[at], counts.as_ref().unwrap_or(samples))?;
-                    if !column.is_empty() {
-                        found.push(Series { labels: Arc::clone(&labels[at]), drop_name: false, column });
-                    }
+            let done =
+                parallel::for_each(self.pool, &runs, Vec::new, |done: &mut Vec<(usize, Vec<Series>)>, _, run| {
+                    self.budget.check()?;
+                    let mut found = Vec::with_capacity(run.1 - run.0);
+                    set.read(run.0..run.1, &mut |at, samples| {
+                        self.count_samples(samples.len())?;
+                        let only_counts = self.buckets == Buckets::Unwanted && !samples.histograms.is_empty();
+                        let counts = only_counts.then(|| without_buckets(samples));
+                        let column = column(&labels[at], counts.as_ref().unwrap_or(samples))?;
+                        if !column.is_empty() {
+                            found.push(Series { labels: Arc::clone(&labels[at]), drop_name: false, column });
+                        }
+                        Ok(())
+                    })?;
+                    let bytes = (found.len() * self.grid.count * size_of::<f64>()) as u64;
+                    taken.fetch_add(bytes, Ordering::Relaxed);
+                    self.budget.take(bytes)?;
+                    done.push((run.0, found));
                     Ok(())
                 })?;
-                let bytes = (found.len() * self.grid.count * size_of::<f64>()) as u64;
-                taken.fetch_add(bytes, Ordering::Relaxed);
-                self.budget.take(bytes)?;
-                done.push((run.0, found));
-                Ok(())
-            })?;
             let mut done: Vec<(usize, Vec<Series>)> = done.into_iter().flatten().collect();
             done.sort_unstable_by_key(|(at, _)| *at);
             take(done.into_iter().flat_map(|(_, series)| series).collect())?;

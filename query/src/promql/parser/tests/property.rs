@@ -165,6 +165,13 @@ fn query() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn a_power_of_infinity_stays_one() {
+    for query in ["Inf ^ a + a", "+Inf ^ a", "Inf ^ -a ^ Inf", "(Inf) ^ a"] {
+        same_when_printed(query).unwrap();
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_printed_is_the_same(query in query()) {
