@@ -58,6 +58,11 @@ pub(crate) struct Context<'q> {
 }
 
 impl Context<'_> {
+    /// The threads that work for the query, and where their time is counted.
+    pub(crate) fn threads(&self) -> (&ThreadPool, &Counters) {
+        (self.pool, self.counters)
+    }
+
     /// Counts rows that were read, and says whether to go on.
     pub(crate) fn look_at(&self, rows: &Rows) -> Result<(), QueryError> {
         Counters::add(&self.counters.rows_read, rows.timestamp.len() as u64);
@@ -185,10 +190,10 @@ impl Engine {
         let began = Instant::now();
         let counters = Counters::default();
         let context = Context { pool: &self.pool, budget, counters: &counters, now };
-        let answer = match request {
-            Request::Logs(query) => Answer::Streams(log_query::run(&context, snapshot, query)?),
-            Request::Metric { expr, steps } => self.metric(&context, snapshot, expr, steps)?,
-        };
+        let answer = counters.busy(|| match request {
+            Request::Logs(query) => log_query::run(&context, snapshot, query).map(Answer::Streams),
+            Request::Metric { expr, steps } => self.metric(&context, snapshot, expr, steps),
+        })?;
         Ok((answer, counters.stats(began.elapsed().as_nanos() as u64)))
     }
 

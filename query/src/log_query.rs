@@ -159,7 +159,7 @@ pub(crate) fn rows(context: &Context<'_>, snapshot: &Snapshot, query: &LogQuery)
     let pipeline = Pipeline::new(&query.log.stages)?;
     let filters = Filters::new(&pipeline, names_pattern(&query.log.stages));
     let selected = select(context, snapshot, &query.log, &query.time, !filters.labels)?;
-    let found = for_each(context.pool, &selected, Vec::new, |found: &mut RowsOf, _, part| {
+    let found = for_each(context.threads(), &selected, Vec::new, |found: &mut RowsOf, _, part| {
         let Part::Segment(segment) = &part.part else { return Ok(()) };
         let all = Mutex::new(Top { limit: usize::MAX, heap: BinaryHeap::new() });
         find_in(context, query, &filters, 0, part, &part.ranges, &all)?;
@@ -209,7 +209,7 @@ fn find(
             }
             find_in(context, query, &filters, *part, &selected[*part as usize], ranges, &top)
         };
-        for_each(context.pool, &work, || (), one)?;
+        for_each(context.threads(), &work, || (), one)?;
         wave_rows *= 2;
     }
     let top = top.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -401,7 +401,7 @@ fn read_whole(
         .collect();
     // Rows that are read in shares wait for one another.
     let states = for_each(
-        context.pool,
+        context.threads(),
         &tasks,
         Default::default,
         |(wholes, waiting): &mut (Vec<Whole>, Vec<(usize, Rows)>), _, (item, projection)| {

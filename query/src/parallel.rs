@@ -6,16 +6,17 @@ use std::sync::{Mutex, PoisonError};
 use rayon::ThreadPool;
 
 use crate::error::QueryError;
+use crate::stats::Counters;
 
 /// Runs `work` on every item with its number, first items first, on all threads of the pool; each thread that takes part
-/// has a state of its own. Answers the states. After the first error no further item is begun.
+/// has a state of its own, and counts its time in `counters`. Answers the states. After the first error no further item is begun.
 ///
 /// A single item is worked on by the calling thread: a small query pays for no hand-over.
 ///
 /// # Errors
 /// The first that `work` answered.
 pub(crate) fn for_each<T: Sync, S: Send>(
-    pool: &ThreadPool,
+    (pool, counters): (&ThreadPool, &Counters),
     items: &[T],
     state: impl Fn() -> S + Sync,
     work: impl Fn(&mut S, usize, &T) -> Result<(), QueryError> + Sync,
@@ -41,7 +42,7 @@ pub(crate) fn for_each<T: Sync, S: Send>(
     };
     pool.in_place_scope(|scope| {
         for _ in 0..pool.current_num_threads().min(items.len()) {
-            scope.spawn(|_| run());
+            scope.spawn(|_| counters.busy(run));
         }
     });
     let (states, error) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -73,6 +74,7 @@ mod tests {
     #[test]
     fn every_item_is_worked_on_once_and_an_error_ends_it() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let counters = Counters::default();
         for count in [0, 1, 2, 100] {
             let items: Vec<usize> = (0..count).collect();
             let add = |sum: &mut usize, number: usize, item: &usize| {
@@ -80,11 +82,11 @@ mod tests {
                 *sum += item;
                 Ok(())
             };
-            let sums = for_each(&pool, &items, || 0, add).unwrap();
+            let sums = for_each((&pool, &counters), &items, || 0, add).unwrap();
             assert_eq!(sums.iter().sum::<usize>(), items.iter().sum::<usize>());
             let fail =
                 |(): &mut (), _: usize, item: &usize| if *item == 1 { Err(QueryError::Cancelled) } else { Ok(()) };
-            assert_eq!(for_each(&pool, &items, || (), fail).is_err(), count > 1);
+            assert_eq!(for_each((&pool, &counters), &items, || (), fail).is_err(), count > 1);
         }
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn select(
     };
     let candidates = in_order(match parts.len() <= PARTS_IN_TURN {
         true => in_turn(parts, Vec::new, candidate)?,
-        false => for_each(context.pool, parts, Vec::new, candidate)?,
+        false => for_each(context.threads(), parts, Vec::new, candidate)?,
     });
     let announce = |candidate: &Candidate| {
         candidate.part.announce_prune(&candidate.predicate);
@@ -104,7 +104,7 @@ pub(crate) fn select(
     };
     Ok(in_order(match log.stages.is_empty() && candidates.len() <= PARTS_IN_TURN {
         true => in_turn(&candidates, Vec::new, prune)?,
-        false => for_each(context.pool, &candidates, Vec::new, prune)?,
+        false => for_each(context.threads(), &candidates, Vec::new, prune)?,
     }))
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cpu_time::ThreadTime;
+
 /// Counted while a query runs, by all of its threads.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -14,6 +16,7 @@ pub struct Counters {
     pub(crate) rows_read: AtomicU64,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) rows_matched: AtomicU64,
+    cpu_nanos: AtomicU64,
 }
 
 /// What a query looked at, when it is done.
@@ -39,6 +42,8 @@ pub struct QueryStats {
     pub rows_matched: u64,
     /// From start to end.
     pub nanos: u64,
+    /// Of the processors, by all threads of the query together.
+    pub cpu_nanos: u64,
     /// The answer was kept from before; all else is of then.
     pub cached: bool,
 }
@@ -46,6 +51,17 @@ pub struct QueryStats {
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Does a thread's share of the work, and counts the processor's time that it takes. Shares do not nest.
+    pub(crate) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
+        let began = ThreadTime::try_now();
+        let done = work();
+        // A system that does not know is no reason to fail.
+        if let Ok(took) = began.and_then(|began| began.try_elapsed()) {
+            Self::add(&self.cpu_nanos, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        }
+        done
     }
 
     pub(crate) fn stats(&self, nanos: u64) -> QueryStats {
@@ -61,6 +77,7 @@ impl Counters {
             bytes_read: of(&self.bytes_read),
             rows_matched: of(&self.rows_matched),
             nanos,
+            cpu_nanos: of(&self.cpu_nanos),
             cached: false,
         }
     }

@@ -196,6 +196,7 @@ fn patterns_count_words() {
         let Answer::Series { series, .. } = answer else { panic!("no series") };
         assert_eq!(series[0].points[0].1 as usize, expected.len(), "{filter}");
         assert_eq!((stats.bytes_read, stats.rows_matched as usize), (0, expected.len()), "{filter}");
+        assert!(stats.cpu_nanos > 0, "{filter}");
     }
     house.runtime.block_on(house.store.close()).unwrap();
 }

@@ -179,7 +179,8 @@ pub(super) fn merge<T: Send>(
         }
         shares
     };
-    let by_thread: Vec<Vec<Vec<u32>>> = context.pool.install(|| threads.par_iter().map(shares).collect());
+    let by_thread: Vec<Vec<Vec<u32>>> =
+        context.pool.install(|| threads.par_iter().map(|thread| context.counters.busy(|| shares(thread))).collect());
     context.budget.check()?;
     let merged = |share: usize| {
         let mut all = Accumulator::new(range, steps);
@@ -189,7 +190,7 @@ pub(super) fn merge<T: Send>(
         all.settle(context.budget)?;
         Ok(finish(&all))
     };
-    context.pool.install(|| (0..count).into_par_iter().map(merged).collect())
+    context.pool.install(|| (0..count).into_par_iter().map(|share| context.counters.busy(|| merged(share))).collect())
 }
 
 /// Whether a window's number depends on when its samples were, or, in its last digits, on their order.

@@ -157,7 +157,7 @@ fn read(
     let few = work.iter().map(runs).sum::<usize>() < 2 * RUNS_AT_ONCE;
     let states = match few {
         true => in_turn(&work, || Reader::new(&plan), one)?,
-        false => for_each(context.pool, &work, || Reader::new(&plan), one)?,
+        false => for_each(context.threads(), &work, || Reader::new(&plan), one)?,
     };
     states.into_iter().map(|reader| reader.finish(context)).collect()
 }

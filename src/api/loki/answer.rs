@@ -78,7 +78,7 @@ pub(super) fn respond(answer: &Answer, stats: &QueryStats, shape: Shape) -> Resp
 fn explained(stats: &QueryStats) -> String {
     format!(
         "parts={} pruned={} rows_in_time={} rows_with_values={} rows_considered={} rows_decided={} rows_read={} \
-         bytes_read={} rows_matched={} cache={} ms={:.3}",
+         bytes_read={} rows_matched={} cache={} ms={:.3} cpu_ms={:.3}",
         stats.parts,
         stats.parts_pruned,
         stats.rows_in_time,
@@ -89,7 +89,8 @@ fn explained(stats: &QueryStats) -> String {
         stats.bytes_read,
         stats.rows_matched,
         if stats.cached { "hit" } else { "miss" },
-        stats.nanos as f64 / 1e6
+        stats.nanos as f64 / 1e6,
+        stats.cpu_nanos as f64 / 1e6
     )
 }
 

@@ -18,6 +18,7 @@ use crate::parallel;
 use crate::promql::ast::{At, Edges, Span, VectorSelector};
 use crate::promql::histogram;
 use crate::promql::source::{Coarse, Samples, SeriesSet};
+use crate::stats::Counters;
 
 /// Series that one thread works on at a time.
 pub(super) const SERIES_AT_A_TIME: usize = 32;
@@ -105,8 +106,11 @@ impl Evaluator<'_> {
             let to = labels.len().min(from + wave);
             let runs: Vec<(usize, usize)> =
                 (from..to).step_by(SERIES_AT_A_TIME).map(|at| (at, to.min(at + SERIES_AT_A_TIME))).collect();
-            let done =
-                parallel::for_each(self.pool, &runs, Vec::new, |done: &mut Vec<(usize, Vec<Series>)>, _, run| {
+            let done = parallel::for_each(
+                (self.pool, &Counters::default()),
+                &runs,
+                Vec::new,
+                |done: &mut Vec<(usize, Vec<Series>)>, _, run| {
                     self.budget.check()?;
                     let mut found = Vec::with_capacity(run.1 - run.0);
                     set.read(run.0..run.1, &mut |at, samples| {
@@ -124,7 +128,8 @@ impl Evaluator<'_> {
                     self.budget.take(bytes)?;
                     done.push((run.0, found));
                     Ok(())
-                })?;
+                },
+            )?;
             let mut done: Vec<(usize, Vec<Series>)> = done.into_iter().flatten().collect();
             done.sort_unstable_by_key(|(at, _)| *at);
             take(done.into_iter().flat_map(|(_, series)| series).collect())?;
