@@ -1,6 +1,8 @@
 //! Speed of the decoders of samples, on what an agent sends at once: 2,000 series of one sample, eight labels each.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench")]
 
+mod wire;
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -24,33 +26,6 @@ fn labels(i: usize) -> [(&'static str, String); 8] {
         ("path", format!("/api/v2/items/{}", i % 50)),
         ("pod", format!("checkout-7f9c6d8b5-{:05}", i * 31 % 100_000)),
     ]
-}
-
-/// Protobuf on the wire.
-mod wire {
-    pub(crate) fn varint(out: &mut Vec<u8>, mut number: u64) {
-        while number >= 0x80 {
-            out.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        out.push(number as u8);
-    }
-
-    pub(crate) fn number(out: &mut Vec<u8>, field: u64, number: u64) {
-        varint(out, field << 3);
-        varint(out, number);
-    }
-
-    pub(crate) fn double(out: &mut Vec<u8>, field: u64, number: f64) {
-        varint(out, field << 3 | 1);
-        out.extend(number.to_bits().to_le_bytes());
-    }
-
-    pub(crate) fn bytes(out: &mut Vec<u8>, field: u64, content: &[u8]) {
-        varint(out, field << 3 | 2);
-        varint(out, content.len() as u64);
-        out.extend(content);
-    }
 }
 
 fn remote_write_message() -> Vec<u8> {

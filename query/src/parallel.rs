@@ -9,7 +9,8 @@ use crate::error::QueryError;
 use crate::stats::Counters;
 
 /// Runs `work` on every item with its number, first items first, on all threads of the pool; each thread that takes part
-/// has a state of its own, and counts its time in `counters`. Answers the states. After the first error no further item is begun.
+/// has a state of its own, and counts its time in `counters`. Answers the states. After the first error no further item is
+/// begun.
 ///
 /// A single item is worked on by the calling thread: a small query pays for no hand-over.
 ///

@@ -7,6 +7,7 @@
 //! success covered the first failure.
 
 mod faulty;
+mod random;
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
@@ -17,9 +18,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-#[cfg(test)]
-pub(crate) use faulty::Random;
 pub use faulty::{Asked, Fault, FaultyDisk};
+#[cfg(test)]
+pub(crate) use random::Random;
 use rustix::fs::Advice;
 
 use crate::error::StorageError;

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::random::Random;
 use super::{DirEntry, Disk, DiskFile};
 
 /// What goes wrong.
@@ -107,7 +108,7 @@ impl FaultyDisk {
     pub fn seeded(seed: u64) -> Self {
         Self {
             state: Arc::new(Mutex::new(State {
-                random: Random(seed),
+                random: Random::seeded(seed),
                 generation: 0,
                 inodes: BTreeMap::new(),
                 next_inode: 0,
@@ -571,26 +572,6 @@ fn parent(path: &Path) -> &Path {
 
 fn is_root(path: &Path) -> bool {
     path.parent().is_none()
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014): small, and the same on every machine.
-#[derive(Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    #[cfg(test)]
-    pub(crate) fn seeded(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number below `limit`.
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
 }
 
 #[cfg(test)]
